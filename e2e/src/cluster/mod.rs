@@ -1,0 +1,57 @@
+//! Clusters to run on, behind one small trait.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+/// An image archive on disk, ready to be put on a cluster.
+#[derive(Clone, Debug)]
+pub struct ImageArchive {
+    /// OCI archive (tar) with one image.
+    pub path: PathBuf,
+    /// Repository name the image gets on the cluster, for example `docker.io/tenantry/crm-app`.
+    pub repository: String,
+    /// Manifest digest, `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+}
+
+impl ImageArchive {
+    /// The immutable reference by which pods name the image.
+    pub fn reference(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
+}
+
+/// A loopback address that leads to a Service in the cluster.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// Port of the Service.
+    pub port: u16,
+    /// Port on 127.0.0.1; 0 takes a free one.
+    pub local_port: u16,
+}
+
+/// A Kubernetes cluster that the demo and the end-to-end tests run on.
+///
+/// Every call is idempotent, has a deadline, and fails with what it waited for.
+pub trait Cluster {
+    /// Starts the cluster, or what is missing of it.
+    fn up(&self) -> impl Future<Output = Result<()>>;
+    /// Stops the cluster and removes everything that `up` made.
+    fn down(&self) -> impl Future<Output = Result<()>>;
+    /// One line per part: name and state.
+    fn status(&self) -> impl Future<Output = Result<Vec<(String, String)>>>;
+    /// The administrator's kubeconfig, valid from this host.
+    fn kubeconfig(&self) -> &Path;
+    /// Puts images on every node, under their digest.
+    fn load_images(&self, images: &[ImageArchive]) -> impl Future<Output = Result<()>>;
+    /// Makes a Service reachable on the loopback interface until `down`; asking again for the same returns the same address.
+    fn forward(&self, forward: &Forward) -> impl Future<Output = Result<SocketAddr>>;
+}
