@@ -1,2 +1,77 @@
-//! skeleton
-fn main() {}
+//! `cargo demo`, `cargo verify` and `cargo e2e` start here.
+//!
+//! A fresh clone has an empty `target/`, and compiling the `e2e` crate takes minutes. This program has no dependencies,
+//! so cargo compiles it in a second; it then builds `e2e` in a target directory that all checkouts of this user share
+//! (`$CARGO_TARGET_DIR`, or `~/.cache/tenantry/target`) and becomes it.
+
+use std::{
+    env, io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(never) => match never {},
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds `e2e` and replaces this process by it: signals and the exit code then need no passing on.
+fn run() -> Result<std::convert::Infallible, String> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .ok_or("the launcher does not stand in e2e/launcher of a checkout")?;
+    let target = target_directory()?;
+    build(workspace, &target)?;
+    let error = Command::new(target.join("debug/e2e"))
+        .args(env::args_os().skip(1))
+        .env("CARGO_TARGET_DIR", &target)
+        .exec();
+    Err(format!("cannot start {}: {error}", target.join("debug/e2e").display()))
+}
+
+/// Compiles `e2e` with cargo's own progress on standard error.
+///
+/// Without `--package`: cargo then unifies features over the whole workspace, as it does for clippy and the tests, and
+/// the dependencies are compiled once instead of twice.
+fn build(workspace: &Path, target: &Path) -> Result<(), String> {
+    let cargo = variable("CARGO").unwrap_or_else(|| "cargo".into());
+    let first_time = !target.join("debug/e2e").exists();
+    if first_time {
+        eprintln!("building the e2e tool in {} (the first time takes some minutes)", target.display());
+    }
+    let mut command = Command::new(cargo);
+    command.current_dir(workspace).args(["build", "--locked", "--bin", "e2e"]);
+    if !first_time {
+        command.arg("--quiet");
+    }
+    let status = command
+        .env("CARGO_TARGET_DIR", target)
+        .status()
+        .map_err(|error: io::Error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err("the e2e tool does not compile; see above".into()) }
+}
+
+/// The shared target directory, unless the user chose one.
+fn target_directory() -> Result<PathBuf, String> {
+    if let Some(chosen) = variable("CARGO_TARGET_DIR") {
+        return Ok(chosen.into());
+    }
+    let cache = match (variable("XDG_CACHE_HOME"), variable("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => Path::new(&home).join(".cache"),
+        (None, None) => return Err("neither XDG_CACHE_HOME nor HOME is set: set CARGO_TARGET_DIR".into()),
+    };
+    Ok(cache.join("tenantry/target"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the launcher has no args.rs: this is where its environment is read")]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
