@@ -1,0 +1,152 @@
+//! Condition types and reasons, and the one way to set a condition.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The desired state is reached. Also True, with reason [`reasons::SUSPENDED`], when a suspended tenant has stopped.
+pub const READY: &str = "Ready";
+/// The database accepts connections.
+pub const DATABASE_READY: &str = "DatabaseReady";
+/// The CRM answers requests in the wanted release.
+pub const APP_READY: &str = "AppReady";
+/// The network policies that separate this tenant from all others are in place.
+pub const ISOLATED: &str = "Isolated";
+/// The operator leaves the tenant alone because `spec.paused` is set.
+pub const PAUSED: &str = "Paused";
+
+/// Reasons that are not failures; those of failures stand beside the failures.
+pub mod reasons {
+    /// Everything is as the spec says.
+    pub const AS_EXPECTED: &str = "AsExpected";
+    /// The first start is under way.
+    pub const PROVISIONING: &str = "Provisioning";
+    /// A change is being rolled out.
+    pub const ROLLING_OUT: &str = "RollingOut";
+    /// The database schema is being changed for another release.
+    pub const MIGRATING: &str = "Migrating";
+    /// Stopped on purpose, data kept.
+    pub const SUSPENDED: &str = "Suspended";
+    /// The pods of a suspended tenant are still stopping.
+    pub const STOPPING: &str = "Stopping";
+    /// `spec.paused` is set.
+    pub const PAUSED: &str = "Paused";
+    /// `spec.paused` is not set.
+    pub const NOT_PAUSED: &str = "NotPaused";
+    /// All network policies are in place.
+    pub const POLICIES_APPLIED: &str = "PoliciesApplied";
+    /// Some network policy is missing or differs.
+    pub const POLICIES_MISSING: &str = "PoliciesMissing";
+    /// Another tenant holds a wanted host, or nobody may have it.
+    pub const HOST_NOT_GRANTED: &str = "HostNotGranted";
+    /// The object is being deleted without the confirming annotation; the tenant keeps serving.
+    pub const DELETION_UNCONFIRMED: &str = "DeletionUnconfirmed";
+    /// Confirmed removal is under way.
+    pub const DELETING: &str = "Deleting";
+    /// Nothing is known yet.
+    pub const NOT_OBSERVED: &str = "NotObserved";
+}
+
+/// The word of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The condition holds.
+    True,
+    /// The condition does not hold.
+    False,
+    /// It is not known whether the condition holds.
+    Unknown,
+}
+
+impl Word {
+    /// The word as it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What is to be said about one condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the condition holds.
+    pub word: Word,
+    /// One CamelCase word for machines.
+    pub reason: &'static str,
+    /// A sentence for people: the cause, and what to do.
+    pub message: String,
+}
+
+impl Verdict {
+    /// The condition holds.
+    pub fn yes(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { word: Word::True, reason, message: message.into() }
+    }
+    /// The condition does not hold.
+    pub fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { word: Word::False, reason, message: message.into() }
+    }
+    /// It cannot be told whether the condition holds.
+    pub fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { word: Word::Unknown, reason, message: message.into() }
+    }
+}
+
+/// Keeps `lastTransitionTime` unless the word changes, so that an unchanged world writes nothing.
+pub fn set_condition(
+    conditions: &mut Vec<Condition>,
+    type_: &str,
+    verdict: Verdict,
+    observed_generation: Option<i64>,
+    now: Timestamp,
+) {
+    let mut new = Condition {
+        type_: type_.to_owned(),
+        status: verdict.word.as_str().to_owned(),
+        reason: verdict.reason.to_owned(),
+        message: verdict.message,
+        observed_generation,
+        last_transition_time: Time(whole_seconds(now)),
+    };
+    match conditions.iter_mut().find(|condition| condition.type_ == type_) {
+        Some(old) => {
+            if old.status == new.status {
+                new.last_transition_time = old.last_transition_time.clone();
+            }
+            *old = new;
+        }
+        None => conditions.push(new),
+    }
+}
+
+/// The condition of that type, if it was ever set.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// The API keeps whole seconds; a fraction would make what we wrote differ from what we read back.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_word() {
+        let mut all = Vec::new();
+        set_condition(&mut all, READY, Verdict::no("A", "a"), Some(1), at(1));
+        set_condition(&mut all, READY, Verdict::no("B", "b"), Some(2), at(2));
+        assert_eq!((all[0].reason.as_str(), all[0].last_transition_time.0), ("B", at(1)));
+        set_condition(&mut all, READY, Verdict::yes("C", ""), Some(2), at(3));
+        assert_eq!(all[0].last_transition_time.0, at(3));
+        assert_eq!(all.len(), 1);
+    }
+}

@@ -1,0 +1,108 @@
+//! `Plan`: what a tenant is entitled to and how it is sized.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the tenants of this plan are entitled to and how they are sized.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "tenantry.dev",
+    version = "v1alpha1",
+    kind = "Plan",
+    doc = "What the tenants of this plan are entitled to and how they are sized.",
+    category = "tenantry",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Seats","type":"integer","jsonPath":".spec.seats"}"#,
+    printcolumn = r#"{"name":"Replicas","type":"integer","jsonPath":".spec.replicas"}"#,
+    printcolumn = r#"{"name":"Storage","type":"string","jsonPath":".spec.database.storage"}"#,
+    printcolumn = r#"{"name":"Egress","type":"string","jsonPath":".spec.egress"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+pub struct PlanSpec {
+    /// How many people may use the CRM.
+    #[x_kube(validation = Rule::new("1 <= self").message("seats is 1 or more"))]
+    pub seats: i32,
+    /// How many CRM pods serve a tenant.
+    #[serde(default = "one")]
+    #[x_kube(validation = Rule::new("1 <= self && self <= 5").message("replicas is a number from 1 to 5"))]
+    pub replicas: i32,
+    /// Size of each CRM pod.
+    pub app: ComputeSize,
+    /// Size of the database.
+    pub database: DatabaseSize,
+    /// Whether the CRM may reach public addresses (HTTPS and mail submission).
+    #[serde(default)]
+    pub egress: Egress,
+    /// Where the pods run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+}
+
+/// Processor and memory of a pod.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ComputeSize {
+    /// Requested processor time, for example `100m`; more is used when the node has it to spare.
+    #[schemars(length(min = 1, max = 24))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))").message("app.cpu is an amount such as 100m or 0.5"))]
+    pub cpu: String,
+    /// Memory, for example `128Mi`; this is also the limit.
+    #[schemars(length(min = 1, max = 24))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && !quantity(self).isLessThan(quantity('32Mi'))").message("app.memory is a size of 32Mi or more, such as 128Mi"))]
+    pub memory: String,
+}
+
+/// Processor, memory and volume of the database.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSize {
+    /// Size of a new database's volume, for example `5Gi`; existing volumes only grow.
+    #[schemars(length(min = 1, max = 24))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))").message("database.storage is a size such as 5Gi"))]
+    pub storage: String,
+    /// Requested processor time, for example `100m`.
+    #[schemars(length(min = 1, max = 24))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))").message("database.cpu is an amount such as 100m or 0.5"))]
+    pub cpu: String,
+    /// Memory, for example `256Mi`; this is also the limit, and PostgreSQL's buffers follow from it.
+    #[schemars(length(min = 1, max = 24))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && !quantity(self).isLessThan(quantity('96Mi'))").message("database.memory is a size of 96Mi or more, such as 256Mi"))]
+    pub memory: String,
+}
+
+/// What the CRM may reach outside its namespace.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// Nothing.
+    #[default]
+    None,
+    /// Public addresses on ports 443, 465 and 587.
+    Public,
+}
+
+/// Where pods run.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduling {
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods accept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// Name of the pods' PriorityClass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+}
+
+fn one() -> i32 {
+    1
+}

@@ -1,0 +1,223 @@
+//! `Tenant`: one customer.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A customer: becomes a CRM of its own, with its own namespace, database, application and web address.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "tenantry.dev",
+    version = "v1alpha1",
+    kind = "Tenant",
+    doc = "A customer: becomes a CRM of its own, with its own namespace, database, application and web address.",
+    status = "TenantStatus",
+    shortname = "tn",
+    category = "tenantry",
+    derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.size() <= 40").message(
+        "metadata.name is too long: write at most 40 characters; the namespace becomes tenant-<name>"
+    ),
+    validation = Rule::new("self.metadata.name.size() > 40 || self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "metadata.name becomes part of a web address: write lower-case letters, digits and '-', beginning and ending with a letter or digit, without dots"
+    ),
+    validation = Rule::new("!(self.metadata.name in ['console', 'www', 'api']) && !self.metadata.name.startsWith('xn--')").message(
+        "metadata.name is reserved: console, www, api and names beginning with xn-- cannot be used; write another name"
+    ),
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state"}"#,
+    printcolumn = r#"{"name":"Plan","type":"string","jsonPath":".spec.plan"}"#,
+    printcolumn = r#"{"name":"Release","type":"string","jsonPath":".status.release"}"#,
+    printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.release)").message("set spec.release to the name of a Release (kubectl get releases)"),
+    validation = Rule::new("(has(self.database) && has(self.database.storageClass) ? self.database.storageClass : '') == (has(oldSelf.database) && has(oldSelf.database.storageClass) ? oldSelf.database.storageClass : '')").message(
+        "database.storageClass cannot be changed once the tenant exists: put the old value back, or make a new Tenant and move the data"
+    ),
+    validation = Rule::new("!(has(oldSelf.database) && has(oldSelf.database.storage)) || (has(self.database) && has(self.database.storage) && isQuantity(self.database.storage) && !quantity(self.database.storage).isLessThan(quantity(oldSelf.database.storage)))").message(
+        "database.storage only grows: write the old size or more"
+    )
+)]
+pub struct TenantSpec {
+    /// Name of the customer as people write it.
+    #[schemars(length(min = 1, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{C}]([^\\\\n\\\\p{C}]*[^\\\\s\\\\p{C}])?$')").message("displayName is one line of text without spaces at its ends"))]
+    pub display_name: String,
+    /// The first administrator, who gets the one-time sign-in link.
+    pub admin: Admin,
+    /// Name of the Plan: what the tenant is entitled to and how it is sized.
+    #[schemars(length(min = 1, max = 253))]
+    pub plan: String,
+    /// Name of the Release that the tenant is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub release: Option<String>,
+    /// Web addresses besides the one under the base domain, in the order of preference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub hosts: Vec<HostClaim>,
+    /// Language of the workspace, of its error pages and of the first e-mails.
+    #[serde(default)]
+    pub locale: Locale,
+    /// IANA time zone, for example `Asia/Shanghai`.
+    #[serde(default = "default_time_zone")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^(UTC|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z0-9_+-]*){1,2})$')").message("timeZone is an IANA name such as Asia/Shanghai or UTC"))]
+    pub time_zone: String,
+    /// ISO 4217 currency of amounts in the workspace, for example `CNY`.
+    #[serde(default = "default_currency")]
+    #[schemars(length(min = 3, max = 3))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z]{3}$')").message("currency is an ISO 4217 code of three capital letters such as CNY or EUR"))]
+    pub currency: String,
+    /// What the people in charge want: `Active` serves, `ReadOnly` serves without changes, `Suspended` runs nothing and keeps the data.
+    #[serde(default)]
+    pub state: State,
+    /// Leave everything as it is, for maintenance by hand.
+    #[serde(default)]
+    pub paused: bool,
+    /// Size and class of the database's volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<TenantDatabase>,
+}
+
+/// The first administrator.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Admin {
+    /// Name as people write it.
+    #[schemars(length(min = 1, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{C}]([^\\\\n\\\\p{C}]*[^\\\\s\\\\p{C}])?$')").message("admin.name is one line of text without spaces at its ends"))]
+    pub name: String,
+    /// E-mail address, which is also the name for signing in.
+    #[schemars(length(min = 3, max = 254))]
+    #[x_kube(validation = Rule::new("self.matches('^[^@\\\\s\\\\p{C}]+@[^@\\\\s\\\\p{C}]+$')").message("admin.email is one address such as fang@acme.example"))]
+    pub email: String,
+}
+
+/// A web address that the tenant would like to have.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HostClaim {
+    /// Host name without scheme and port; letters beyond ASCII are allowed.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s/:@*?#\\\\[\\\\]]+$') && self.contains('.')").message("hosts[].name is a full host name such as crm.acme.example: no scheme, port, path or wildcard"))]
+    pub name: String,
+    /// Name of the TLS Secret in the gateway's namespace that serves this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("hosts[].tlsSecret is the name of a Secret of type kubernetes.io/tls in the gateway's namespace"))]
+    pub tls_secret: Option<String>,
+}
+
+/// The database's volume.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantDatabase {
+    /// Size of the volume, for example `5Gi`; instead of the plan's. Only grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 24))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))").message("database.storage is a size such as 5Gi"))]
+    pub storage: Option<String>,
+    /// Storage class of the volume; instead of the cluster's default. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class: Option<String>,
+}
+
+/// Language of a workspace.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locale {
+    /// Simplified Chinese.
+    #[default]
+    #[serde(rename = "zh-CN")]
+    ZhCn,
+    /// English.
+    #[serde(rename = "en")]
+    En,
+}
+
+/// What a tenant does for its users.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Serves.
+    #[default]
+    Active,
+    /// Serves, and refuses changes.
+    ReadOnly,
+    /// Runs nothing; the data is kept.
+    Suspended,
+}
+
+impl State {
+    /// The word as it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::ReadOnly => "ReadOnly",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is true of the tenant.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, DatabaseReady, AppReady, Isolated, Paused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The state in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Where people find the CRM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The web addresses that lead to this tenant, in lower-case ASCII form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub hosts: Vec<GrantedHost>,
+    /// The namespace that holds everything of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of the Release that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Version of the database schema, as the last migration reported it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_version: Option<i64>,
+}
+
+/// A web address that leads to the tenant.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedHost {
+    /// Host name in lower-case ASCII form.
+    pub name: String,
+}
+
+fn default_time_zone() -> String {
+    "Asia/Shanghai".to_owned()
+}
+
+fn default_currency() -> String {
+    "CNY".to_owned()
+}

@@ -1,0 +1,152 @@
+//! The schema's rules, evaluated as the API server does, and the freshness of the committed files.
+
+use std::{fs, path::PathBuf};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn tenant(name: &str, change: Value) -> Tenant {
+    let mut object = json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": {"name": name},
+        "spec": {
+            "displayName": "杭州艾克米贸易有限公司",
+            "admin": {"name": "王芳", "email": "fang@acme.example"},
+            "plan": "standard",
+            "release": "r1",
+        },
+    });
+    merge(&mut object["spec"], change);
+    serde_json::from_value(object).unwrap()
+}
+
+fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
+
+fn refusal(result: Result<(), impl std::fmt::Display>) -> String {
+    result.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[rstest]
+#[case::plain(json!({}), "")]
+#[case::all(json!({"hosts": [{"name": "客户.example", "tlsSecret": "acme-tls"}], "locale": "en", "timeZone": "America/Argentina/Buenos_Aires", "currency": "EUR", "database": {"storage": "5Gi"}}), "")]
+#[case::no_release(json!({"release": null}), "set spec.release")]
+#[case::two_lines(json!({"displayName": "a\nb"}), "one line of text")]
+#[case::ends_in_space(json!({"displayName": "Acme "}), "one line of text")]
+#[case::one_letter(json!({"displayName": "A"}), "")]
+#[case::spaces_inside(json!({"displayName": "Acme Trading Ltd"}), "")]
+#[case::email(json!({"admin": {"email": "fang"}}), "fang@acme.example")]
+#[case::zone(json!({"timeZone": "shanghai"}), "Asia/Shanghai")]
+#[case::currency(json!({"currency": "Yen"}), "ISO 4217")]
+#[case::host_with_scheme(json!({"hosts": [{"name": "https://a.example"}]}), "no scheme")]
+#[case::host_with_port(json!({"hosts": [{"name": "a.example:80"}]}), "no scheme")]
+#[case::host_wildcard(json!({"hosts": [{"name": "*.a.example"}]}), "no scheme")]
+#[case::host_short(json!({"hosts": [{"name": "crm"}]}), "full host name")]
+#[case::storage(json!({"database": {"storage": "big"}}), "a size such as 5Gi")]
+fn a_tenant_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
+    let refused = refusal(tenant("acme", change).validate_cel());
+    assert!(refused.contains(message), "{refused}");
+    assert_eq!(refused.is_empty(), message.is_empty(), "{refused}");
+}
+
+#[rstest]
+#[case("acme", "")]
+#[case("7days", "")]
+#[case(&"a".repeat(40), "")]
+#[case(&"a".repeat(41), "at most 40 characters")]
+#[case("acme.eu", "without dots")]
+#[case("www", "reserved")]
+#[case("xn--acme", "reserved")]
+fn a_name_is_refused_with_what_to_write(#[case] name: &str, #[case] message: &str) {
+    let refused = refusal(tenant(name, json!({})).validate_cel());
+    assert!(refused.contains(message), "{refused}");
+    assert_eq!(refused.is_empty(), message.is_empty(), "{refused}");
+}
+
+#[rstest]
+#[case::grows(json!({"database": {"storage": "5Gi"}}), json!({"database": {"storage": "6Gi"}}), "")]
+#[case::same_amount(json!({"database": {"storage": "1Gi"}}), json!({"database": {"storage": "1024Mi"}}), "")]
+#[case::appears(json!({}), json!({"database": {"storage": "6Gi"}}), "")]
+#[case::shrinks(json!({"database": {"storage": "5Gi"}}), json!({"database": {"storage": "4Gi"}}), "only grows")]
+#[case::goes(json!({"database": {"storage": "5Gi"}}), json!({"database": {}}), "only grows")]
+#[case::all_goes(json!({"database": {"storage": "5Gi"}}), json!({}), "only grows")]
+#[case::class_changes(json!({"database": {"storageClass": "a"}}), json!({"database": {"storageClass": "b"}}), "cannot be changed")]
+#[case::class_goes(json!({"database": {"storageClass": "a"}}), json!({}), "cannot be changed")]
+#[case::class_comes(json!({}), json!({"database": {"storageClass": "a"}}), "cannot be changed")]
+fn a_change_is_refused_with_what_to_write(#[case] old: Value, #[case] new: Value, #[case] message: &str) {
+    let refused = refusal(tenant("acme", new).validate_cel_update(&tenant("acme", old)));
+    assert!(refused.contains(message), "{refused}");
+    assert_eq!(refused.is_empty(), message.is_empty(), "{refused}");
+}
+
+#[test]
+fn a_release_names_a_digest_and_never_changes() {
+    let release = |image: &str| {
+        Release::new(
+            "r1",
+            ReleaseSpec {
+                version: "1.0.0".into(),
+                image: image.into(),
+                schema: ReleaseSchema { version: 1 },
+                notes: None,
+            },
+        )
+    };
+    let digest = format!("docker.io/tenantry/crm-app@sha256:{}", "a".repeat(64));
+    let good = release(&digest);
+    assert_eq!(refusal(good.validate_cel()), "");
+    assert!(refusal(release("docker.io/tenantry/crm-app:1.0").validate_cel()).contains("by digest"));
+    let other = release(&digest.replace("aaaa", "bbbb"));
+    assert!(refusal(other.validate_cel_update(&good)).contains("make a new Release"));
+}
+
+#[rstest]
+#[case(json!({"seats": 0}), "seats is 1 or more")]
+#[case(json!({"replicas": 6}), "from 1 to 5")]
+#[case(json!({"app": {"memory": "1Mi"}}), "32Mi or more")]
+#[case(json!({"database": {"memory": "64Mi"}}), "96Mi or more")]
+#[case(json!({"app": {"cpu": "fast"}}), "100m")]
+fn a_plan_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
+    let mut spec = json!({
+        "seats": 10,
+        "app": {"cpu": "50m", "memory": "64Mi"},
+        "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
+    });
+    merge(&mut spec, change);
+    let plan = Plan::new("standard", serde_json::from_value(spec).unwrap());
+    let refused = refusal(plan.validate_cel());
+    assert!(refused.contains(message), "{refused}");
+}
+
+/// `UPDATE=1 cargo test -p operator` rewrites the files.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a switch for developers, not part of the product")]
+fn the_committed_definitions_are_fresh() {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crds");
+    let update = std::env::var_os("UPDATE").is_some();
+    for (file, definition) in definitions().unwrap() {
+        let wanted = crate::definition_yaml(&definition).unwrap();
+        let path = directory.join(file);
+        if update {
+            fs::write(&path, &wanted).unwrap();
+        }
+        assert!(!wanted.contains("nullable"), "{file}: null must mean absent");
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(committed, wanted, "{file} is stale: run UPDATE=1 cargo test -p operator");
+    }
+}
