@@ -1,1 +1,75 @@
-//! skeleton
+//! The images of the product: built from this checkout, kept by the content that went into them.
+//!
+//! [`build`] makes what a cluster needs: the front end, the release binaries that embed it, and the three images of
+//! `deploy/images`. Docker builds them where it answers, buildah elsewhere. Everything is keyed by a hash of its inputs, so
+//! that a second call finds its archives in the cache.
+//! [`test_postgres`] runs the PostgreSQL that tenants run, without a cluster, for tests.
+
+mod archive;
+mod base;
+mod binaries;
+mod builder;
+mod front_end;
+mod postgres;
+mod recipe;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use self::{builder::Builder, recipe::Recipe};
+use crate::{
+    cluster::ImageArchive,
+    host::files,
+    toolchain::{self, cache},
+};
+
+pub use front_end::front_end;
+pub use postgres::{PostgresArgs, TestPostgres, run_postgres, test_postgres};
+
+/// The images of one checkout.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// Operator and gateway.
+    pub operator: ImageArchive,
+    /// The CRM with PostgreSQL's client tools.
+    pub crm_app: ImageArchive,
+    /// PostgreSQL 17.
+    pub postgres: ImageArchive,
+}
+
+/// Builds the front end, the binaries and the images, as far as they have changed.
+pub async fn build() -> Result<Images> {
+    front_end().await.context("cannot build the front end")?;
+    let binaries = binaries::build().await?;
+    let builder = Builder::choose().await?;
+    let _lock = files::lock(&directory()?.join("lock"), "builds images").await?;
+    Ok(Images {
+        operator: recipe::archive(&Recipe::operator(&binaries), &builder).await?,
+        crm_app: recipe::archive(&Recipe::crm_app(&binaries), &builder).await?,
+        postgres: recipe::archive(&Recipe::postgres(), &builder).await?,
+    })
+}
+
+/// The directory that holds a root file system of the postgres image, unpacked when it is not there.
+pub async fn postgres_root() -> Result<PathBuf> {
+    let builder = Builder::choose().await?;
+    let _lock = files::lock(&directory()?.join("lock"), "builds images").await?;
+    let image = recipe::archive(&Recipe::postgres(), &builder).await?;
+    let digest = image.digest.trim_start_matches("sha256:");
+    let root = cache::root()?.join(format!("postgres-{}", &digest[..12.min(digest.len())]));
+    if !root.exists() {
+        archive::unpack(&image.path, &root).await.context("cannot unpack the postgres image")?;
+    }
+    Ok(root)
+}
+
+/// Where archives, the base and buildah's layers are kept.
+fn directory() -> Result<PathBuf> {
+    Ok(cache::root()?.join("images"))
+}
+
+/// The Containerfiles.
+fn sources() -> PathBuf {
+    toolchain::workspace().join("deploy/images")
+}

@@ -1,0 +1,128 @@
+//! The PostgreSQL that tenants run, started for tests from the files of its image.
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, ExitCode, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::postgres_root;
+use crate::host::{
+    command,
+    wait::{Look, Wait},
+};
+
+/// User and group of the image.
+const UID: u32 = 999;
+const PATH: &str = "/usr/lib/postgresql/17/bin:/usr/bin:/bin";
+const START: Duration = Duration::from_mins(1);
+
+/// Runs inside the root file system. It ends with its standard input, so also when the process that started it was killed,
+/// and leaves nothing: the data are for one run, so nothing is flushed and the shutdown is immediate.
+const SCRIPT: &str = r#"
+set -eu
+data=$1 port=$2
+initdb --pgdata="$data/db" --username=postgres --auth=trust --no-sync --no-instructions \
+  --encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 >"$data/log" 2>&1
+postgres -D "$data/db" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 \
+  -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c dynamic_shared_memory_type=mmap >>"$data/log" 2>&1 &
+read -r _ || true
+kill -QUIT $! 2>/dev/null || true
+wait || true
+rm -rf "$data/db"
+"#;
+
+/// Run a command beside a PostgreSQL 17 of its own, with `DATABASE_URL` set for it; the database goes when it ends.
+#[derive(clap::Args, Debug)]
+pub struct PostgresArgs {
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs a command beside a PostgreSQL of its own and returns the command's exit code.
+pub async fn run_postgres(args: PostgresArgs) -> Result<ExitCode> {
+    let postgres = test_postgres().await?;
+    let (program, arguments) = args.command.split_first().context("no command was given")?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).env("DATABASE_URL", postgres.database_url());
+    let status = command.status().await.with_context(|| format!("cannot start {}", program.display()))?;
+    // A command that a signal ended has no code.
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// A PostgreSQL on 127.0.0.1 with an empty cluster, gone when this is dropped.
+#[derive(Debug)]
+pub struct TestPostgres {
+    process: Child,
+    port: u16,
+    data: tempfile::TempDir,
+}
+
+impl TestPostgres {
+    /// Address for the superuser, who may create databases and roles.
+    pub fn database_url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for TestPostgres {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        // Nothing can be done about a failure here, and the directory is removed either way.
+        let _ = self.process.wait();
+    }
+}
+
+/// Starts a PostgreSQL and waits until it answers.
+pub async fn test_postgres() -> Result<TestPostgres> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "a PostgreSQL for tests is started with chroot, which needs root: run as root, or set DATABASE_URL to a PostgreSQL 17"
+        );
+    }
+    let root = postgres_root().await?;
+    let postgres = start(&root)?;
+    let log = postgres.data.path().join("log");
+    Wait::new("PostgreSQL for tests", START)
+        .explained_by(&log)
+        .until(async || {
+            let mut probe = tokio::process::Command::from(inside(&root));
+            probe.args(["pg_isready", "--quiet", "--host=127.0.0.1", "--port", &postgres.port.to_string()]);
+            let ready = command::succeeds(&mut probe, Duration::from_secs(5)).await;
+            Ok(if ready { Look::Done(()) } else { Look::NotYet("it does not answer".to_owned()) })
+        })
+        .await?;
+    Ok(postgres)
+}
+
+fn start(root: &Path) -> Result<TestPostgres> {
+    let data = tempfile::Builder::new().prefix("postgres-").tempdir_in(root.join("var/tmp"))?;
+    std::os::unix::fs::chown(data.path(), Some(UID), Some(UID))?;
+    let port = free_port()?;
+    let name = data.path().file_name().context("a temporary directory has a name")?;
+    let mut shell = inside(root);
+    shell.args(["sh", "-c", SCRIPT, "sh"]).arg(Path::new("/var/tmp").join(name)).arg(port.to_string());
+    // A group of its own: an interrupt from the terminal is for us, and our end is its signal.
+    shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let process = shell.spawn().context("cannot start chroot")?;
+    Ok(TestPostgres { process, port, data })
+}
+
+/// A command that runs in the image's root file system as its user, with nothing of our environment.
+fn inside(root: &Path) -> Command {
+    let mut command = Command::new("chroot");
+    command.arg(format!("--userspec={UID}:{UID}")).arg(root);
+    command.env_clear().env("PATH", format!("{PATH}:/usr/sbin:/sbin")).env("LANG", "C.UTF-8");
+    command
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    Ok(listener.local_addr()?.port())
+}
