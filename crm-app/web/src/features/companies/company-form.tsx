@@ -1,0 +1,81 @@
+import type { InputHTMLAttributes } from 'react';
+import type { Key } from '../../i18n';
+import { useT } from '../../i18n/context';
+import { Choice } from '../../ui/choice';
+import { Field, TextArea, TextInput } from '../../ui/field';
+import { fieldErrorText } from '../shell/error-text';
+import { useSignedIn } from '../session/session';
+import { parseAmount } from './amount';
+import { LEVELS, type Draft, type DraftErrors, type FieldName } from './fields';
+
+interface CompanyFormProps {
+  draft: Draft;
+  errors: DraftErrors;
+  /** Which fields to show, in this order. */
+  fields: readonly FieldName[];
+  onChange: (field: FieldName, value: string) => void;
+}
+
+const INPUTS: Partial<Record<FieldName, InputHTMLAttributes<HTMLInputElement>>> = {
+  name: { maxLength: 200, autoComplete: 'off' },
+  shortName: { maxLength: 60, autoComplete: 'off' },
+  nextContactOn: { type: 'date' },
+  phone: { type: 'tel', inputMode: 'tel', autoComplete: 'off' },
+  email: { type: 'email', inputMode: 'email', autoComplete: 'off', autoCapitalize: 'off' },
+  website: { inputMode: 'url', autoComplete: 'off', autoCapitalize: 'off' },
+  industry: { maxLength: 60, autoComplete: 'off' },
+  annualRevenue: { autoComplete: 'off' },
+  uscc: { maxLength: 18, autoComplete: 'off', autoCapitalize: 'characters', spellCheck: false },
+};
+
+export function CompanyForm({ draft, errors, fields, onChange }: CompanyFormProps) {
+  const t = useT();
+  const { format } = useSignedIn();
+  const hint = (field: FieldName): string | undefined => {
+    if (field === 'uscc') return t('company.hint.uscc');
+    if (field !== 'annualRevenue') return undefined;
+    const amount = parseAmount(draft.annualRevenue);
+    return amount === null ? t('company.hint.annualRevenue') : format.money(amount);
+  };
+  return fields.map((field) => {
+    if (field === 'level') {
+      return <LevelChoice key={field} value={draft.level} onChange={(value) => onChange('level', value)} />;
+    }
+    const error = errors[field];
+    return (
+      <Field
+        key={field}
+        label={t(`company.field.${field}`)}
+        error={error ? fieldErrorText(error, t) : undefined}
+        hint={hint(field)}
+      >
+        {(ids) =>
+          field === 'address' ? (
+            <TextArea {...ids} name={field} value={draft[field]} onChange={(event) => onChange(field, event.target.value)} />
+          ) : (
+            <TextInput
+              {...ids}
+              {...INPUTS[field]}
+              name={field}
+              required={field === 'name'}
+              value={draft[field]}
+              onChange={(event) => onChange(field, event.target.value)}
+            />
+          )
+        }
+      </Field>
+    );
+  });
+}
+
+function LevelChoice({ value, onChange }: { value: string; onChange: (value: string) => void }) {
+  const t = useT();
+  return (
+    <Choice
+      legend={t('company.field.level')}
+      value={value}
+      options={['', ...LEVELS].map((level) => ({ value: level, label: t(`company.level.${level || 'none'}` as Key) }))}
+      onChange={onChange}
+    />
+  );
+}

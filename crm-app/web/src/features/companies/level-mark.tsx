@@ -1,0 +1,19 @@
+import type { Level } from '../../api/types';
+import { useT } from '../../i18n/context';
+import { cx } from '../../ui/class-names';
+
+/** A small letter in a box; the most important is the darkest. */
+export function LevelMark({ level }: { level: Level }) {
+  const t = useT();
+  return (
+    <span
+      title={t(`company.level.${level}`)}
+      className={cx(
+        'inline-flex size-5 items-center justify-center rounded-[4px] border text-12',
+        level === 'A' ? 'border-ink font-semibold text-ink' : 'border-line text-muted',
+      )}
+    >
+      {level}
+    </span>
+  );
+}

@@ -1,0 +1,44 @@
+import type { User } from '../../api/types';
+import { useT } from '../../i18n/context';
+import { Button } from '../../ui/button';
+import { Dialog, DialogActions, DialogBody } from '../../ui/dialog';
+import { Banner } from '../../ui/feedback';
+import { useToast } from '../../ui/toast';
+import { errorText } from '../shell/error-text';
+import { useUpdateUser } from './queries';
+
+export function DeactivateDialog({ user, onClose }: { user: User; onClose: () => void }) {
+  const t = useT();
+  const toast = useToast();
+  const update = useUpdateUser();
+  const deactivate = () =>
+    update.mutate(
+      { id: user.id, patch: { status: 'deactivated' } },
+      {
+        onSuccess: () => {
+          onClose();
+          toast('done', t('users.saved.deactivated', { name: user.name }));
+        },
+      },
+    );
+  return (
+    <Dialog title={t('users.deactivate.title', { name: user.name })} closeLabel={t('action.close')} onClose={onClose}>
+      <DialogBody>
+        {update.isError ? (
+          <div className="overflow-hidden rounded-md">
+            <Banner tone="warn" role="alert">
+              {errorText(update.error, t)}
+            </Banner>
+          </div>
+        ) : null}
+        <p className="text-muted">{t('users.deactivate.text')}</p>
+      </DialogBody>
+      <DialogActions>
+        <Button variant="primary" busy={update.isPending} onClick={deactivate}>
+          {t('users.deactivate')}
+        </Button>
+        <Button onClick={onClose}>{t('action.cancel')}</Button>
+      </DialogActions>
+    </Dialog>
+  );
+}
