@@ -1,2 +1,85 @@
-//! skeleton
-fn main() {}
+//! `e2e`: clusters, the demo, verification and benchmarks from the command line.
+
+mod args;
+
+use std::{os::unix::process::CommandExt, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use e2e::{
+    cluster::{self, Cluster, kubeconfig, native},
+    toolchain::{self, Tool},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, Command, Kubectl, Logs};
+
+/// What is logged unless `RUST_LOG` says otherwise; the client library calls each look at a server that starts an error.
+const LOG: &str = "info,kube_client::client::builder=off";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    kubeconfig::install_crypto();
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(choice) => {
+            let cluster = cluster::choose(&choice).await?;
+            cluster.up().await?;
+            println!("cluster {} is up; kubeconfig: {}", choice.name, cluster.kubeconfig().display());
+        }
+        Command::Down(choice) => cluster::choose(&choice).await?.down().await?,
+        Command::Status(choice) => {
+            let parts = cluster::choose(&choice).await?.status().await?;
+            let width = parts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            for (name, state) in parts {
+                println!("{name:width$}  {state}");
+            }
+        }
+        Command::Kubectl(arguments) => kubectl(arguments).await?,
+        Command::Logs(arguments) => logs(&arguments)?,
+        Command::Supervise { name } => native::supervisor::run(&name).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes kubectl: its input, output, signals and exit code need no passing on.
+async fn kubectl(arguments: Kubectl) -> Result<()> {
+    let cluster = cluster::choose(&arguments.cluster).await?;
+    let error = std::process::Command::new(toolchain::binary(Tool::Kubectl).await?)
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .args(arguments.arguments)
+        .exec();
+    Err(error).context("cannot start kubectl")
+}
+
+/// Becomes `tail`.
+fn logs(arguments: &Logs) -> Result<()> {
+    let cluster = native::Native::new(&arguments.name)?;
+    let layout = cluster.layout();
+    let Some(part) = &arguments.part else {
+        println!("{}", layout.logs().join("\n"));
+        return Ok(());
+    };
+    let log = layout.log(part);
+    if !log.exists() {
+        bail!("no part `{part}` has a log; there are: {}", layout.logs().join(", "));
+    }
+    let mut tail = std::process::Command::new("tail");
+    tail.arg(format!("--lines={}", arguments.lines));
+    if arguments.follow {
+        tail.arg("--follow=name");
+    }
+    Err(tail.arg(log).exec()).context("cannot start tail")
+}

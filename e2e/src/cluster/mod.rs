@@ -1,11 +1,20 @@
 //! Clusters to run on, behind one small trait.
 
+mod choice;
+pub mod kubeconfig;
+pub mod native;
+mod part;
+mod pki;
+mod server_parts;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::Result;
+
+pub use choice::{AnyCluster, Choice, Provider, choose, state_directory};
 
 /// An image archive on disk, ready to be put on a cluster.
 #[derive(Clone, Debug)]

@@ -1,0 +1,81 @@
+//! The command line of `e2e`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use e2e::cluster::Choice;
+
+/// Runs Tenantry on a cluster of this machine and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "e2e", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster, or what is missing of it
+    ///
+    /// Repeat it as often as you like: what runs stays, what died is started again. The first time on a machine builds
+    /// Kubernetes from source, about 12 minutes on two cores.
+    Up(Choice),
+    /// Stop a cluster and remove everything that `up` made
+    Down(Choice),
+    /// Show the parts of a cluster and how they are
+    Status(Choice),
+    /// Run kubectl on a cluster: `cargo e2e kubectl get pods -A`
+    ///
+    /// Options of the cluster come before kubectl's arguments: `cargo e2e kubectl --name verify get nodes`.
+    Kubectl(Kubectl),
+    /// Show the log of a part of a native cluster: `cargo e2e logs kubelet --follow`
+    Logs(Logs),
+    /// Keep the parts of a native cluster running
+    #[command(hide = true)]
+    Supervise {
+        /// Name of the cluster.
+        #[arg(long)]
+        name: String,
+    },
+}
+
+/// `e2e kubectl`.
+#[derive(Debug, Args)]
+pub struct Kubectl {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: Choice,
+    /// What kubectl is to do
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `e2e logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Name of the part, as `status` shows it, or `supervisor` or `audit`; without it, the names
+    pub part: Option<String>,
+    /// Name of the cluster
+    #[arg(long, default_value = "demo", env = "TENANTRY_CLUSTER")]
+    pub name: String,
+    /// Go on as the log grows
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many lines to start with
+    #[arg(long, default_value_t = 100)]
+    pub lines: usize,
+}
+
+/// `e2e network-policy-agent`.
+#[derive(Debug, Args)]
+pub struct NetworkPolicyAgent {
+    /// Kubeconfig that is valid in the node's network namespace
+    #[arg(long)]
+    pub kubeconfig: PathBuf,
+    /// Name of the node
+    #[arg(long)]
+    pub node: String,
+}
