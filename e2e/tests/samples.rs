@@ -1,0 +1,141 @@
+//! Files that people copy from are right: the samples, and the CRDs that the chart carries.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test has no args.rs: this is where its environment is read"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use operator::api::{Plan, Release, Tenant};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+fn workspace() -> &'static Path {
+    e2e::toolchain::workspace()
+}
+
+/// The YAML files of a folder by name.
+fn yaml_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let files = entries.map(|entry| {
+        let entry = entry?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), entry.path()))
+    });
+    let mut files: BTreeMap<_, _> = files.collect::<Result<_>>()?;
+    files.retain(|name, _| name.ends_with(".yaml"));
+    ensure!(!files.is_empty(), "{} has no YAML files", folder.display());
+    Ok(files)
+}
+
+/// Reads an object as the operator would, and complains about fields that the operator would not see.
+fn read_strictly<K: DeserializeOwned + Serialize>(written: &Value) -> Result<()> {
+    let understood = serde_json::to_value(serde_json::from_value::<K>(written.clone())?)?;
+    check_kept(written, &understood, "")
+}
+
+/// Everything that was written is there after a round trip through the type.
+fn check_kept(written: &Value, understood: &Value, path: &str) -> Result<()> {
+    match (written, understood) {
+        (Value::Object(written), Value::Object(understood)) => {
+            for (key, value) in written {
+                let path = format!("{path}.{key}");
+                let kept = understood.get(key).with_context(|| format!("{path} is not a field"))?;
+                check_kept(value, kept, &path)?;
+            }
+        }
+        (Value::Array(written), Value::Array(understood)) if written.len() == understood.len() => {
+            for (index, (written, understood)) in written.iter().zip(understood).enumerate() {
+                check_kept(written, understood, &format!("{path}[{index}]"))?;
+            }
+        }
+        _ => ensure!(written == understood, "{path}: {written} was understood as {understood}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn every_sample_is_read_without_loss() -> Result<()> {
+    let mut names = BTreeMap::<String, Vec<String>>::new();
+    for (file, path) in yaml_files(&workspace().join("deploy/samples"))? {
+        let objects: Vec<Value> =
+            serde_saphyr::from_multiple(&fs::read_to_string(&path)?).context(file.clone())?;
+        for object in objects {
+            ensure!(
+                object["apiVersion"] == "tenantry.dev/v1alpha1",
+                "{file}: unknown apiVersion {}",
+                object["apiVersion"]
+            );
+            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+            match kind.as_str() {
+                "Tenant" => read_strictly::<Tenant>(&object),
+                "Plan" => read_strictly::<Plan>(&object),
+                "Release" => read_strictly::<Release>(&object),
+                _ => bail!("{file}: unknown kind {kind:?}"),
+            }
+            .with_context(|| format!("{file}: {kind} {}", object["metadata"]["name"]))?;
+            names
+                .entry(kind)
+                .or_default()
+                .push(object["metadata"]["name"].as_str().unwrap_or_default().into());
+        }
+    }
+    assert_eq!(names["Plan"], ["small", "standard", "business"]);
+    assert_eq!(names["Tenant"], ["acme", "bluesky", "hangzhou"]);
+    assert_eq!(names["Release"], ["0.1.0"]);
+    Ok(())
+}
+
+#[test]
+fn the_samples_fit_together() -> Result<()> {
+    let mut objects = Vec::<Value>::new();
+    for path in yaml_files(&workspace().join("deploy/samples"))?.values() {
+        objects.extend(serde_saphyr::from_multiple::<Value>(&fs::read_to_string(path)?)?);
+    }
+    let has = |kind: &str, name: &Value| {
+        objects.iter().any(|o| o["kind"] == kind && o["metadata"]["name"] == *name)
+    };
+    for tenant in objects.iter().filter(|object| object["kind"] == "Tenant") {
+        assert!(has("Plan", &tenant["spec"]["plan"]), "no such plan: {tenant}");
+        assert!(has("Release", &tenant["spec"]["release"]), "no such release: {tenant}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_check_finds_a_misspelt_field() {
+    let written = serde_json::json!({
+        "metadata": { "name": "acme" },
+        "spec": {
+            "displayName": "Acme", "admin": { "name": "A", "email": "a@b.example", "mail": "?" }, "plan": "p", "release": "r",
+        },
+    });
+    let error = read_strictly::<Tenant>(&written).unwrap_err().to_string();
+    assert_eq!(error, ".spec.admin.mail is not a field");
+}
+
+/// The chart carries a copy, because Helm reads only what lies beneath the chart. `UPDATE=1` renews it.
+#[test]
+fn the_chart_carries_the_current_crds() -> Result<()> {
+    let ours = yaml_files(&workspace().join("crds"))?;
+    let folder = workspace().join("charts/tenantry/files/crds");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::remove_dir_all(&folder)?;
+        fs::create_dir(&folder)?;
+        for (name, path) in &ours {
+            fs::copy(path, folder.join(name))?;
+        }
+    }
+    let copies = yaml_files(&folder)?;
+    let hint = "the chart's CRDs are not those of crds/; run UPDATE=1 cargo test -p e2e --test samples";
+    assert_eq!(ours.keys().collect::<Vec<_>>(), copies.keys().collect::<Vec<_>>(), "{hint}");
+    for (name, path) in &ours {
+        assert!(fs::read(path)? == fs::read(&copies[name])?, "{hint}: {name}");
+    }
+    Ok(())
+}
