@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use e2e::cluster::Choice;
+use e2e::{bench, cluster::Choice, demo, images, verify};
 
 /// Runs Tenantry on a cluster of this machine and proves it.
 #[derive(Debug, Parser)]
@@ -33,6 +33,14 @@ pub enum Command {
     Kubectl(Kubectl),
     /// Show the log of a part of a native cluster: `cargo e2e logs kubelet --follow`
     Logs(Logs),
+    /// From nothing to a running fleet: cluster, images, chart, three customers
+    Demo(demo::Args),
+    /// Check everything that CI checks
+    Verify(verify::Args),
+    /// Measure a fleet that is up, beside floors of the same run
+    Bench(bench::Args),
+    /// Run a command with DATABASE_URL leading to a fresh PostgreSQL 17: `cargo e2e postgres -- cargo test -p crm-app`
+    Postgres(images::PostgresArgs),
     /// Keep the parts of a native cluster running
     #[command(hide = true)]
     Supervise {

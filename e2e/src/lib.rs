@@ -4,12 +4,14 @@
 //! [`network_policy`] enforces its policies, [`images`] builds what runs on it, [`demo`] and [`verify`] are the two commands
 //! that README promises.
 
-// (being written) pub mod bench;
+pub mod bench;
 pub mod cluster;
-// (being written) pub mod demo;
+pub mod demo;
+pub mod fleet;
 pub mod helm;
 pub mod host;
 pub mod images;
 pub mod network_policy;
+pub mod probe;
 pub mod toolchain;
-// (being written) pub mod verify;
+pub mod verify;

@@ -7,8 +7,11 @@ use std::{os::unix::process::CommandExt, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use e2e::{
+    bench,
     cluster::{self, Cluster, kubeconfig, native},
+    demo, images,
     toolchain::{self, Tool},
+    verify,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -49,6 +52,10 @@ async fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Kubectl(arguments) => kubectl(arguments).await?,
         Command::Logs(arguments) => logs(&arguments)?,
+        Command::Demo(arguments) => return demo::run(arguments).await,
+        Command::Verify(arguments) => return verify::run(arguments).await,
+        Command::Bench(arguments) => return bench::run(arguments).await,
+        Command::Postgres(arguments) => return images::run_postgres(arguments).await,
         Command::Supervise { name } => native::supervisor::run(&name).await?,
     }
     Ok(ExitCode::SUCCESS)

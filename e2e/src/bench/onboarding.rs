@@ -1,0 +1,117 @@
+//! From an applied Tenant to Ready, one tenant after the other, beside the floors of the same run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    floors,
+    milestones::{self, IN_ORDER, Timeline},
+    statistics::Sample,
+};
+use crate::fleet::{Installed, small_tenant};
+
+/// How often each floor is measured.
+const FLOORS: usize = 5;
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// What was measured; prints itself as a table of seconds.
+pub struct Report {
+    ready: Sample,
+    steps: Vec<(&'static str, Sample)>,
+    bare_pod: Sample,
+    stateful_set: Sample,
+    kubectl: Sample,
+}
+
+/// Onboards `count` tenants one by one, and measures the floors between them, so that both see the same machine.
+///
+/// # Errors
+/// When a tenant or a floor is not ready within two minutes.
+pub async fn run(fleet: &Installed, count: usize) -> Result<Report> {
+    let client = fleet.client().await?;
+    let (mut ready, mut timelines) = (Vec::new(), Vec::new());
+    let (mut bare_pod, mut stateful_set, mut kubectl) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..count {
+        let (took, timeline, objects) = onboard(fleet, &format!("bench-{round}")).await?;
+        println!("  tenant {} of {count}: {:.2} s", round + 1, took.as_secs_f64());
+        ready.push(took);
+        timelines.push(timeline);
+        if round < FLOORS {
+            let image = &fleet.postgres_image;
+            let name = "bench-floor";
+            bare_pod
+                .push(floors::in_namespace(&client, name, || floors::bare_pod(&client, name, image)).await?);
+            stateful_set.push(
+                floors::in_namespace(&client, name, || floors::stateful_set(&client, name, image)).await?,
+            );
+            kubectl.push(floors::kubectl_apply(fleet, &client, "bench-copy", &objects).await?);
+        }
+    }
+    let sample = |durations| Sample::new(durations).context("onboarding needs at least one tenant");
+    let step = |milestone: &'static str| {
+        let times = timelines.iter().filter_map(|timeline| timeline.get(milestone).copied()).collect();
+        Ok((milestone, sample(times)?))
+    };
+    Ok(Report {
+        ready: sample(ready)?,
+        steps: IN_ORDER.into_iter().map(step).collect::<Result<_>>()?,
+        bare_pod: sample(bare_pod)?,
+        stateful_set: sample(stateful_set)?,
+        kubectl: sample(kubectl)?,
+    })
+}
+
+/// One tenant from apply to Ready; it is deleted again, so that the next one finds the same machine.
+async fn onboard(fleet: &Installed, name: &str) -> Result<(Duration, Timeline, serde_json::Value)> {
+    let namespace = format!("tenant-{name}");
+    let begun = Instant::now();
+    let follow = milestones::follow(fleet.client().await?, &namespace, begun, DEADLINE);
+    let ready = async {
+        fleet.apply(&small_tenant(name, &fleet.release)).await?;
+        fleet.wait_ready(name, DEADLINE).await?;
+        Ok(begun.elapsed())
+    };
+    let (timeline, took) = tokio::try_join!(follow, ready)?;
+    let objects = floors::objects_of(fleet, name, "bench-copy").await?;
+    fleet.delete(name, DEADLINE).await?;
+    Ok((took, timeline, objects))
+}
+
+impl Report {
+    /// The limits that onboarding must keep: p50 ≤ 8 s and p95 ≤ 12 s.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check(&self) -> Result<()> {
+        let (p50, p95) = (self.ready.median().as_secs_f64(), self.ready.percentile(95).as_secs_f64());
+        ensure!(p50 <= 8.0, "onboarding took {p50:.2} s in the median, more than 8 s");
+        ensure!(p95 <= 12.0, "onboarding took {p95:.2} s at the 95th percentile, more than 12 s");
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            formatter,
+            "{:34} {:>7} {:>7} {:>7} {:>7}",
+            "seconds since the tenant was applied", "min", "median", "p95", "max"
+        )?;
+        for (milestone, sample) in &self.steps {
+            writeln!(formatter, "  {milestone:34} {sample}")?;
+        }
+        writeln!(formatter, "  {:34} {}", "tenant Ready", self.ready)?;
+        writeln!(formatter, "floors of the same run")?;
+        writeln!(formatter, "  {:34} {}", "a bare pod", self.bare_pod)?;
+        writeln!(formatter, "  {:34} {}", "a StatefulSet, new volume, initdb", self.stateful_set)?;
+        writeln!(formatter, "  {:34} {}", "the same objects by kubectl apply", self.kubectl)?;
+        let ratio = |floor: &Sample| self.ready.median().as_secs_f64() / floor.median().as_secs_f64();
+        writeln!(
+            formatter,
+            "median tenant / median StatefulSet  {:.2} (goal 1.40)",
+            ratio(&self.stateful_set)
+        )?;
+        write!(formatter, "median tenant / median kubectl      {:.2}", ratio(&self.kubectl))
+    }
+}

@@ -1,0 +1,95 @@
+//! Puts Tenantry on a cluster with Helm, as a user would.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use operator::api::{Release, ReleaseSchema, ReleaseSpec};
+use serde_json::{Value, json};
+
+use super::Installed;
+use crate::{
+    cluster::{Cluster, Forward, ImageArchive},
+    helm::{self, Pods},
+    images::Images,
+    toolchain,
+};
+
+const GATEWAY_NAMESPACE: &str = "tenantry-gateway";
+/// Chromium and curl resolve `*.localhost` to loopback by themselves.
+const BASE_DOMAIN: &str = "crm.localhost";
+const CHART: Duration = Duration::from_mins(2);
+
+/// Loads the images, installs or upgrades the chart, and creates the `Release` of the CRM in this checkout.
+///
+/// `port` is the loopback port of the gateway: it is part of every tenant's address, so it is fixed at installation.
+///
+/// # Errors
+/// When Helm does not finish; the message carries what Helm said.
+pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: u16) -> Result<Installed> {
+    cluster.load_images(&[images.operator.clone(), images.crm_app.clone(), images.postgres.clone()]).await?;
+    helm::install(cluster.kubeconfig(), &values(images, port), Pods::Await(CHART)).await?;
+    let gateway = Forward {
+        namespace: GATEWAY_NAMESPACE.into(),
+        service: "gateway".into(),
+        port: 80,
+        local_port: port,
+    };
+    let mut installed = Installed {
+        cluster: name.into(),
+        kubeconfig: cluster.kubeconfig().into(),
+        gateway: cluster.forward(&gateway).await?,
+        base_domain: BASE_DOMAIN.into(),
+        release: String::new(),
+        crm_image: images.crm_app.reference(),
+        postgres_image: images.postgres.reference(),
+    };
+    installed.release = create_release(&installed.client().await?, &images.crm_app).await?;
+    installed.save()?;
+    Ok(installed)
+}
+
+/// The chart's values for a cluster on this machine.
+fn values(images: &Images, port: u16) -> Value {
+    json!({
+        "baseDomain": BASE_DOMAIN,
+        "publicScheme": "http",
+        "publicPort": port,
+        "images": { "operator": images.operator.reference(), "postgres": images.postgres.reference() },
+        "gateway": { "replicas": 1 },
+        "allowedImages": [&images.crm_app.repository, &images.postgres.repository],
+    })
+}
+
+/// Creates the `Release` of the CRM image, unless it is there. Releases are immutable, so the name carries the digest.
+async fn create_release(client: &Client, image: &ImageArchive) -> Result<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let digest = image.digest.trim_start_matches("sha256:").get(..8).context("the image has no digest")?;
+    let name = format!("{version}-{digest}");
+    let spec = ReleaseSpec {
+        version: version.into(),
+        image: image.reference(),
+        schema: ReleaseSchema { version: schema_version()? },
+        notes: Some("Built from this checkout.".into()),
+    };
+    let releases: Api<Release> = Api::all(client.clone());
+    releases
+        .patch(&name, &PatchParams::apply("tenantry-demo"), &Patch::Apply(Release::new(&name, spec)))
+        .await?;
+    Ok(name)
+}
+
+/// The newest migration of the CRM in this checkout: the number that its file name begins with.
+fn schema_version() -> Result<i64> {
+    let directory = toolchain::workspace().join("crm-app/migrations");
+    let entries =
+        std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| name.split_once('_')?.0.parse().ok())
+        .max()
+        .with_context(|| format!("{} has no migrations", directory.display()))
+}

@@ -1,0 +1,206 @@
+//! The steps of `cargo verify`, in order: cheap ones that fail often come first.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::process::Command;
+
+use super::{command, tally::Tally};
+use crate::{
+    bench,
+    cluster::{self, Choice, Cluster as _},
+    demo, fleet, images, toolchain,
+};
+
+/// Name of the cluster that verification runs on, so that a demo that is up is left alone.
+const CLUSTER: &str = "verify";
+/// Features of this crate that switch on the tests which need a cluster.
+const CLUSTER_FEATURES: &str = "e2e/control-plane,e2e/fleet,e2e/cluster";
+const COMPILE: Duration = Duration::from_mins(30);
+const TEST: Duration = Duration::from_mins(20);
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Step {
+    Format,
+    FrontEnd,
+    Lint,
+    Licences,
+    Tests,
+    ControlPlane,
+    Images,
+    Install,
+    Fleet,
+    Browser,
+    Onboarding,
+    Cluster,
+}
+
+impl Step {
+    pub(super) const ALL: [Self; 12] = [
+        Self::Format,
+        Self::FrontEnd,
+        Self::Lint,
+        Self::Licences,
+        Self::Tests,
+        Self::ControlPlane,
+        Self::Images,
+        Self::Install,
+        Self::Fleet,
+        Self::Browser,
+        Self::Onboarding,
+        Self::Cluster,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::FrontEnd => "front-end",
+            Self::Lint => "lint",
+            Self::Licences => "licences",
+            Self::Tests => "tests",
+            Self::ControlPlane => "control-plane",
+            Self::Images => "images",
+            Self::Install => "install",
+            Self::Fleet => "fleet",
+            Self::Browser => "browser",
+            Self::Onboarding => "onboarding",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    pub(super) fn about(self) -> &'static str {
+        match self {
+            Self::Format => "the code is formatted",
+            Self::FrontEnd => "types, tests and production build of the front end",
+            Self::Lint => "clippy finds nothing",
+            Self::Licences => "licences, sources and banned crates of all dependencies",
+            Self::Tests => "unit, property, mock and database tests; generated files are fresh",
+            Self::ControlPlane => "operator, chart and policies on a real API server without nodes",
+            Self::Images => "the images build and keep to their sizes",
+            Self::Install => "a cluster, the chart and three tenants, as in the demo",
+            Self::Fleet => "isolation, states, failures and healing on the real cluster",
+            Self::Browser => "a person in Chromium: one-time link, company, search, offline",
+            Self::Onboarding => "ten tenants one by one, beside their floors",
+            Self::Cluster => "the cluster survives kill -9 of each part and leaves nothing behind",
+        }
+    }
+
+    pub(super) fn needs_cluster(self) -> bool {
+        match self {
+            Self::Format
+            | Self::FrontEnd
+            | Self::Lint
+            | Self::Licences
+            | Self::Tests
+            | Self::ControlPlane => false,
+            Self::Images | Self::Install | Self::Fleet | Self::Browser | Self::Onboarding | Self::Cluster => {
+                true
+            }
+        }
+    }
+
+    /// The steps without which this one cannot say anything.
+    pub(super) fn builds_on(self) -> &'static [Self] {
+        match self {
+            Self::Images => &[Self::FrontEnd],
+            Self::Install => &[Self::Images],
+            Self::Fleet | Self::Browser | Self::Onboarding => &[Self::Install],
+            _ => &[],
+        }
+    }
+
+    pub(super) async fn run(self) -> Result<Tally> {
+        match self {
+            Self::Format => cargo(&["fmt", "--all", "--check"], TEST).await,
+            Self::FrontEnd => front_end().await,
+            Self::Lint => lint().await,
+            Self::Licences => licences().await,
+            Self::Tests => tests().await,
+            Self::ControlPlane => cluster_tests(&["operator", "chart", "policies", "control_plane"]).await,
+            Self::Images => images::build().await.map(|_| Tally::PASSED),
+            Self::Install => demo::install(CLUSTER).await.map(|_| Tally::PASSED),
+            Self::Fleet => cluster_tests(&["fleet"]).await,
+            Self::Browser => browser().await,
+            Self::Onboarding => onboarding().await,
+            Self::Cluster => cluster_tests(&["cluster"]).await,
+        }
+    }
+
+    /// Stops the cluster of verification, if one is up.
+    pub(super) async fn clean_up() {
+        let down = async { cluster::choose(&Choice::named(CLUSTER)).await?.down().await };
+        if let Err(error) = down.await {
+            println!("  error: the cluster {CLUSTER} was not stopped: {error:#}");
+        }
+    }
+}
+
+fn workspace() -> &'static Path {
+    toolchain::workspace()
+}
+
+async fn cargo(words: &[&str], deadline: Duration) -> Result<Tally> {
+    let mut command = Command::new("cargo");
+    command.args(words).current_dir(workspace());
+    command::run(command, deadline).await
+}
+
+async fn front_end() -> Result<Tally> {
+    images::front_end().await.context("the front end does not build")?;
+    let mut command = Command::new("npm");
+    command.args(["run", "--silent", "check"]).current_dir(workspace().join("crm-app/web"));
+    command::run(command, TEST).await
+}
+
+async fn lint() -> Result<Tally> {
+    let words = ["clippy", "--locked", "--workspace", "--all-targets", "--features", CLUSTER_FEATURES];
+    cargo(&[&words[..], &["--", "--deny", "warnings"]].concat(), COMPILE).await
+}
+
+async fn licences() -> Result<Tally> {
+    let deny = toolchain::cargo_deny().await?;
+    let mut command = Command::new(deny);
+    command.args(["--all-features", "check", "bans", "licenses", "sources"]).current_dir(workspace());
+    command::run(command, TEST).await
+}
+
+/// All tests that need no cluster. Those of the CRM get a PostgreSQL of the version that tenants run.
+async fn tests() -> Result<Tally> {
+    let postgres = images::test_postgres().await?;
+    let mut command = Command::new("cargo");
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).current_dir(workspace());
+    command.env("DATABASE_URL", postgres.database_url()).env("SQLX_OFFLINE", "true");
+    command::run(command, COMPILE).await
+}
+
+/// Test targets of this crate that bring up, or talk to, a real API server.
+async fn cluster_tests(targets: &[&str]) -> Result<Tally> {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast", "--features", CLUSTER_FEATURES]);
+    for target in targets {
+        command.args(["--test", target]);
+    }
+    command.args(["--", "--test-threads=1"]);
+    command.env(fleet::CLUSTER_VARIABLE, CLUSTER).current_dir(workspace());
+    command::run(command, COMPILE).await
+}
+
+/// The front end's own end-to-end tests, against a tenant of the real cluster.
+async fn browser() -> Result<Tally> {
+    let fleet = fleet::Installed::load(CLUSTER)?;
+    let link = fleet.new_sign_in_link("bluesky").await?;
+    toolchain::debian_packages(&["chromium", "fonts-noto-cjk"]).await?;
+    let mut command = Command::new("npm");
+    command.args(["run", "--silent", "e2e", "--", "--base-url", &fleet.address("bluesky"), "--link", &link]);
+    command.current_dir(workspace().join("crm-app/web"));
+    command::run(command, TEST).await
+}
+
+async fn onboarding() -> Result<Tally> {
+    let fleet = fleet::Installed::load(CLUSTER)?;
+    let report = bench::onboarding::run(&fleet, 10).await?;
+    println!("{report}");
+    report.check()?;
+    Ok(Tally::PASSED)
+}

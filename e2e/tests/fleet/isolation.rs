@@ -1,0 +1,147 @@
+//! What a tenant's pod can reach, by real connections from inside its network namespace.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    cluster,
+    fleet::Installed,
+    host::wait::{Look, Wait},
+    probe::{Connection, connect_from_pod},
+};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
+
+use crate::installed;
+
+/// Long enough for a connection on one machine; what is dropped takes this long to be noticed.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const PUBLIC: &str = "203.0.113.10:443";
+
+/// Addresses of a tenant's parts.
+struct Parts {
+    database_pod: SocketAddr,
+    database_service: SocketAddr,
+    crm_pod: SocketAddr,
+    crm_metrics: SocketAddr,
+    crm_service: SocketAddr,
+}
+
+async fn parts(client: &Client, tenant: &str) -> Result<Parts> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &format!("tenant-{tenant}"));
+    let services: Api<Service> = Api::namespaced(client.clone(), &format!("tenant-{tenant}"));
+    let pod = async |component: &str| -> Result<String> {
+        let selector = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
+        let pod = pods.list(&selector).await?.items.into_iter().next();
+        pod.and_then(|pod| pod.status?.pod_ip)
+            .with_context(|| format!("no {component} pod of {tenant} has an address"))
+    };
+    let service = async |name: &str| -> Result<String> {
+        services.get(name).await?.spec.and_then(|spec| spec.cluster_ip).context("a Service has no address")
+    };
+    let (database, crm) = (pod("database").await?, pod("crm").await?);
+    Ok(Parts {
+        database_pod: format!("{database}:5432").parse()?,
+        database_service: format!("{}:5432", service("database").await?).parse()?,
+        crm_pod: format!("{crm}:8080").parse()?,
+        crm_metrics: format!("{crm}:9090").parse()?,
+        crm_service: format!("{}:80", service("crm").await?).parse()?,
+    })
+}
+
+/// Every address that a CRM pod of `own` must not reach.
+async fn forbidden(
+    client: &Client,
+    own: &Parts,
+    other: &Parts,
+) -> Result<BTreeMap<&'static str, SocketAddr>> {
+    let node = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items.into_iter().next();
+    let addresses = node.and_then(|node| node.status?.addresses).context("the node has no addresses")?;
+    let node = &addresses
+        .iter()
+        .find(|address| address.type_ == "InternalIP")
+        .context("the node has no address")?
+        .address;
+    let kubernetes: Api<Service> = Api::namespaced(client.clone(), "default");
+    let kubernetes = kubernetes
+        .get("kubernetes")
+        .await?
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("no API Service")?;
+    Ok(BTreeMap::from([
+        ("B's database by pod address", other.database_pod),
+        ("B's database by Service", other.database_service),
+        ("B's app by pod address", other.crm_pod),
+        ("B's app by Service", other.crm_service),
+        ("B's metrics", other.crm_metrics),
+        ("A's own metrics", own.crm_metrics),
+        ("the API server by Service", format!("{kubernetes}:443").parse()?),
+        ("the API server by node address", format!("{node}:6443").parse()?),
+        ("the kubelet", format!("{node}:10250").parse()?),
+        ("a private address", "10.11.12.13:443".parse()?),
+        ("a link-local address", "169.254.169.254:80".parse()?),
+    ]))
+}
+
+async fn crm_pod(client: &Client, tenant: &str) -> Result<String> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &format!("tenant-{tenant}"));
+    let list = pods.list(&ListParams::default().labels("app.kubernetes.io/component=crm")).await?;
+    Ok(list.items.first().with_context(|| format!("{tenant} has no CRM pod"))?.name_any())
+}
+
+/// Tries everything once and fails on the first connection that is not as the policies say.
+async fn check(fleet: &Installed) -> Result<()> {
+    let client = fleet.client().await?;
+    let (own, other) = (parts(&client, "acme").await?, parts(&client, "bluesky").await?);
+    let from = |tenant: &'static str, to: SocketAddr| {
+        let client = client.clone();
+        async move {
+            let pod = crm_pod(&client, tenant).await?;
+            connect_from_pod(&fleet.cluster, &format!("tenant-{tenant}"), &pod, to, TIMEOUT).await
+        }
+    };
+    for to in [own.database_pod, own.database_service] {
+        ensure!(from("acme", to).await? == Connection::Open, "A's app cannot reach A's database at {to}");
+    }
+    for (what, to) in forbidden(&client, &own, &other).await? {
+        let connection = from("acme", to).await?;
+        println!("  A -> {what} ({to}): {connection:?}");
+        ensure!(connection != Connection::Open, "A's app reached {what} at {to}");
+    }
+    let public: SocketAddr = PUBLIC.parse()?;
+    ensure!(
+        from("acme", public).await? != Connection::Open,
+        "A's plan allows no egress, but {public} was reached"
+    );
+    ensure!(
+        from("bluesky", public).await? == Connection::Open,
+        "B's plan allows egress, but {public} was not reached"
+    );
+    let other_port = SocketAddr::new(public.ip(), 8443);
+    ensure!(
+        from("bluesky", other_port).await? != Connection::Open,
+        "B reached {other_port}, which no plan allows"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tenant_reaches_its_own_database_and_nothing_else() -> Result<()> {
+    let fleet = installed()?;
+    let _public = cluster::native::public_stand_in(&fleet.cluster, PUBLIC.parse()?, &[443, 8443])?;
+    check(&fleet).await.context("as installed")?;
+
+    let before = cluster::native::kill_part(&fleet.cluster, "network-policy-agent")?;
+    check(&fleet).await.context("right after the NetworkPolicy agent was killed")?;
+    let restarted = Wait::new("the NetworkPolicy agent to be restarted", Duration::from_secs(30));
+    restarted
+        .until(async || {
+            Ok(match cluster::native::part_pid(&fleet.cluster, "network-policy-agent")? {
+                Some(pid) if pid != before => Look::Done(()),
+                pid => Look::NotYet(format!("process {pid:?}")),
+            })
+        })
+        .await?;
+    check(&fleet).await.context("after the NetworkPolicy agent was restarted")
+}
