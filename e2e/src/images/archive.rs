@@ -25,6 +25,16 @@ impl Image {
             |layer: &Descriptor| layer.media_type.ends_with("gzip") || layer.media_type.ends_with("zstd");
         self.layers.iter().all(compressed).then(|| self.layers.iter().map(|layer| layer.size).sum())
     }
+
+    /// The layer of an image that has one.
+    ///
+    /// Deletions of one layer in another are not applied when unpacking, so an image of several layers is refused.
+    pub(super) fn only_layer(&self) -> Result<&Descriptor> {
+        match self.layers.as_slice() {
+            [layer] => Ok(layer),
+            layers => bail!("the image {} has {} layers instead of one", self.digest, layers.len()),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,9 +47,10 @@ struct Manifest {
     layers: Vec<Descriptor>,
 }
 
+/// What a manifest or an index says about content in the archive.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub(super) struct Descriptor {
     digest: String,
     size: u64,
     #[serde(default)]
@@ -47,6 +58,11 @@ struct Descriptor {
 }
 
 impl Descriptor {
+    /// The first digits of the digest.
+    pub(super) fn short_name(&self) -> String {
+        self.digest.trim_start_matches("sha256:").chars().take(12).collect()
+    }
+
     /// Name of the described content in the archive.
     fn member(&self) -> String {
         format!("blobs/{}", self.digest.replacen(':', "/", 1))
@@ -71,13 +87,8 @@ pub(super) async fn inspect(archive: &Path) -> Result<Image> {
 }
 
 /// Unpacks an image of one layer. The directory appears when it is complete.
-///
-/// Deletions of one layer in another are not applied, so an image of several layers is refused.
 pub(super) async fn unpack(archive: &Path, root: &Path) -> Result<()> {
-    let image = inspect(archive).await?;
-    let [layer] = image.layers.as_slice() else {
-        bail!("{} has {} layers instead of one", archive.display(), image.layers.len());
-    };
+    let layer = inspect(archive).await?.only_layer()?.member();
     let parent = root.parent().context("a cache folder has a parent")?;
     let work = tempfile::Builder::new().prefix(".unpack-").tempdir_in(parent)?;
     let (layout, files) = (work.path().join("layout"), work.path().join("files"));
@@ -85,12 +96,10 @@ pub(super) async fn unpack(archive: &Path, root: &Path) -> Result<()> {
         fs::create_dir(folder)?;
     }
     let mut whole = Command::new("tar");
-    whole.args(["--extract", "--file"]).arg(archive).arg("--directory").arg(&layout).arg(layer.member());
+    whole.args(["--extract", "--file"]).arg(archive).arg("--directory").arg(&layout).arg(&layer);
     command::run(&mut whole, DEADLINE).await?;
     let mut content = Command::new("tar");
-    content
-        .args(["--extract", "--numeric-owner", "--same-permissions", "--file"])
-        .arg(layout.join(layer.member()));
+    content.args(["--extract", "--numeric-owner", "--same-permissions", "--file"]).arg(layout.join(&layer));
     command::run(content.arg("--directory").arg(&files), DEADLINE).await?;
     fs::rename(&files, root).with_context(|| format!("cannot keep {}", root.display()))
 }

@@ -56,8 +56,9 @@ pub async fn postgres_root() -> Result<PathBuf> {
     let builder = Builder::choose().await?;
     let _lock = files::lock(&directory()?.join("lock"), "builds images").await?;
     let image = recipe::archive(&Recipe::postgres(), &builder).await?;
-    let digest = image.digest.trim_start_matches("sha256:");
-    let root = cache::root()?.join(format!("postgres-{}", &digest[..12.min(digest.len())]));
+    // By its files: a new label makes a new image, but no new root.
+    let layer = archive::inspect(&image.path).await?.only_layer()?.short_name();
+    let root = cache::root()?.join(format!("postgres-{layer}"));
     if !root.exists() {
         archive::unpack(&image.path, &root).await.context("cannot unpack the postgres image")?;
     }

@@ -34,7 +34,7 @@ postgres -D "$data/db" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_d
 read -r _ || true
 kill -QUIT $! 2>/dev/null || true
 wait || true
-rm -rf "$data/db"
+rm -rf "$data"
 "#;
 
 /// Run a command beside a PostgreSQL 17 of its own, with `DATABASE_URL` set for it; the database goes when it ends.
