@@ -1,23 +1,21 @@
 //! The command line of `e2e`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
 
-use e2e::{bench, cluster::Choice, demo, images, verify};
+use e2e::{bench, cluster::Choice, demo, images, network_policy::AgentArgs, verify};
 
 /// Runs Tenantry on a cluster of this machine and proves it.
 #[derive(Debug, Parser)]
 #[command(name = "e2e", version, disable_help_subcommand = true, arg_required_else_help = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Start a cluster, or what is missing of it
     ///
     /// Repeat it as often as you like: what runs stays, what died is started again. The first time on a machine builds
@@ -41,6 +39,9 @@ pub enum Command {
     Bench(bench::Args),
     /// Run a command with DATABASE_URL leading to a fresh PostgreSQL 17: `cargo e2e postgres -- cargo test -p crm-app`
     Postgres(images::PostgresArgs),
+    /// Enforce NetworkPolicies on the node of a native cluster
+    #[command(hide = true)]
+    NetworkPolicyAgent(AgentArgs),
     /// Keep the parts of a native cluster running
     #[command(hide = true)]
     Supervise {
@@ -52,38 +53,27 @@ pub enum Command {
 
 /// `e2e kubectl`.
 #[derive(Debug, Args)]
-pub struct Kubectl {
+pub(crate) struct Kubectl {
     /// The cluster.
     #[command(flatten)]
-    pub cluster: Choice,
+    pub(crate) cluster: Choice,
     /// What kubectl is to do
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
 }
 
 /// `e2e logs`.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub(crate) struct Logs {
     /// Name of the part, as `status` shows it, or `supervisor` or `audit`; without it, the names
-    pub part: Option<String>,
+    pub(crate) part: Option<String>,
     /// Name of the cluster
     #[arg(long, default_value = "demo", env = "TENANTRY_CLUSTER")]
-    pub name: String,
+    pub(crate) name: String,
     /// Go on as the log grows
     #[arg(long, short)]
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// How many lines to start with
     #[arg(long, default_value_t = 100)]
-    pub lines: usize,
-}
-
-/// `e2e network-policy-agent`.
-#[derive(Debug, Args)]
-pub struct NetworkPolicyAgent {
-    /// Kubeconfig that is valid in the node's network namespace
-    #[arg(long)]
-    pub kubeconfig: PathBuf,
-    /// Name of the node
-    #[arg(long)]
-    pub node: String,
+    pub(crate) lines: usize,
 }

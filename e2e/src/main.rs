@@ -9,7 +9,7 @@ use clap::Parser;
 use e2e::{
     bench,
     cluster::{self, Cluster, kubeconfig, native},
-    demo, images,
+    demo, images, network_policy,
     toolchain::{self, Tool},
     verify,
 };
@@ -56,6 +56,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Verify(arguments) => return verify::run(arguments).await,
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Postgres(arguments) => return images::run_postgres(arguments).await,
+        Command::NetworkPolicyAgent(arguments) => Box::pin(network_policy::run(arguments)).await?,
         Command::Supervise { name } => native::supervisor::run(&name).await?,
     }
     Ok(ExitCode::SUCCESS)

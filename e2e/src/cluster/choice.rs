@@ -44,7 +44,6 @@ impl Choice {
 }
 
 /// The cluster that is meant, whether it runs or not.
-#[expect(clippy::unused_async, reason = "asks Docker")]
 pub async fn choose(choice: &Choice) -> Result<AnyCluster> {
     Ok(AnyCluster::Native(Native::new(&choice.name)?))
 }

@@ -17,7 +17,13 @@ use crate::host::files;
 const READ_TIMEOUT: Duration = Duration::from_mins(6);
 
 /// Writes the kubeconfig of one identity on one server.
-pub fn write(path: &Path, context: &str, server: &str, authority: &str, identity: &Leaf) -> Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    context: &str,
+    server: &str,
+    authority: &str,
+    identity: &Leaf,
+) -> Result<()> {
     let data = |pem: &str| BASE64_STANDARD.encode(pem);
     let config = json!({
         "apiVersion": "v1",

@@ -1,6 +1,7 @@
 //! Clusters to run on, behind one small trait.
 
 mod choice;
+pub mod control_plane;
 pub mod kubeconfig;
 pub mod native;
 mod part;
@@ -15,6 +16,7 @@ use std::{
 use anyhow::Result;
 
 pub use choice::{AnyCluster, Choice, Provider, choose, state_directory};
+pub use control_plane::ControlPlane;
 
 /// An image archive on disk, ready to be put on a cluster.
 #[derive(Clone, Debug)]

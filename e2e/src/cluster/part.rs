@@ -14,20 +14,20 @@ use tokio::process::Command;
 
 /// A long-running program of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub(crate) struct Part {
     /// Its name in `status` and of its log.
-    pub name: String,
+    pub(crate) name: String,
     /// The program, an absolute path.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// The program's arguments.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// What has to be there before it starts: without it the program would exit or wait longer than needed.
-    pub after: Vec<Gate>,
+    pub(crate) after: Vec<Gate>,
 }
 
 /// Something that a part needs before it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// An address accepts connections.
     Tcp(SocketAddr),
     /// A Unix socket accepts connections.
@@ -48,7 +48,7 @@ impl fmt::Display for Gate {
 
 impl Part {
     /// A part that needs nothing.
-    pub fn new(name: &str, program: &Path) -> Self {
+    pub(crate) fn new(name: &str, program: &Path) -> Self {
         Self {
             name: name.to_owned(),
             program: program.to_path_buf(),
@@ -59,28 +59,28 @@ impl Part {
 
     /// Adds one argument, `--name=value`.
     #[must_use]
-    pub fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+    pub(crate) fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.arguments.push(format!("--{name}={value}"));
         self
     }
 
     /// Adds arguments as they are.
     #[must_use]
-    pub fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         self.arguments.extend(arguments.into_iter().map(str::to_owned));
         self
     }
 
     /// Starts only when this is there.
     #[must_use]
-    pub fn after(mut self, gate: Gate) -> Self {
+    pub(crate) fn after(mut self, gate: Gate) -> Self {
         self.after.push(gate);
         self
     }
 
     /// The command that becomes the program: `wrapper` (for example `nsenter`) replaces itself by it. Output is appended to
     /// `log`.
-    pub fn command(&self, wrapper: &[String], log: &Path) -> Result<Command> {
+    pub(crate) fn command(&self, wrapper: &[String], log: &Path) -> Result<Command> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)

@@ -12,22 +12,22 @@ use crate::host::files;
 
 /// A certificate with its private key, both in PEM.
 #[derive(Clone)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// The certificate.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// Its private key.
-    pub key: String,
+    pub(crate) key: String,
 }
 
 /// A certificate authority.
-pub struct Authority {
+pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
     /// Makes an authority that nobody knows yet.
-    pub fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let mut params = params(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
@@ -38,19 +38,19 @@ impl Authority {
     }
 
     /// The authority's own certificate in PEM.
-    pub fn certificate(&self) -> &str {
+    pub(crate) fn certificate(&self) -> &str {
         &self.certificate
     }
 
     /// A certificate by which a client proves its name and groups.
-    pub fn client(&self, name: &str, groups: &[&str]) -> Result<Leaf> {
+    pub(crate) fn client(&self, name: &str, groups: &[&str]) -> Result<Leaf> {
         let mut params = params(name, groups);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 
     /// A certificate for a server that is reached under these names and addresses.
-    pub fn server(&self, name: &str, names: &[&str], addresses: &[IpAddr]) -> Result<Leaf> {
+    pub(crate) fn server(&self, name: &str, names: &[&str], addresses: &[IpAddr]) -> Result<Leaf> {
         let mut params = params(name, &[]);
         for name in names {
             params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
@@ -63,7 +63,7 @@ impl Authority {
     }
 
     /// Writes `<name>.crt` and `<name>.key` of the authority.
-    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> Result<()> {
         let key = self.issuer.key().serialize_pem();
         Leaf { certificate: self.certificate.clone(), key }.write(folder, name)
     }
@@ -79,14 +79,14 @@ impl Authority {
 
 impl Leaf {
     /// Writes `<name>.crt` and `<name>.key`, readable by the owner only.
-    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> Result<()> {
         files::write_atomically(&folder.join(format!("{name}.crt")), self.certificate.as_bytes())?;
         files::write_atomically(&folder.join(format!("{name}.key")), self.key.as_bytes())
     }
 }
 
 /// Makes a folder of keys all at once or, when it is there, leaves it as it is: half a set of keys fits no other half.
-pub fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if folder.exists() {
         return Ok(());
     }
@@ -100,7 +100,7 @@ pub fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()>
 }
 
 /// A key pair that signs the tokens of service accounts, as `<name>.key` and `<name>.pub`.
-pub fn write_signing_key(folder: &Path, name: &str) -> Result<()> {
+pub(crate) fn write_signing_key(folder: &Path, name: &str) -> Result<()> {
     let key = KeyPair::generate()?;
     files::write_atomically(&folder.join(format!("{name}.key")), key.serialize_pem().as_bytes())?;
     files::write_atomically(&folder.join(format!("{name}.pub")), key.public_key_pem().as_bytes())

@@ -13,23 +13,23 @@ use super::{
 };
 
 /// What every request leaves in the audit log.
-pub const AUDIT_POLICY: &str = include_str!("../../cluster/node/audit-policy.yaml");
+pub(crate) const AUDIT_POLICY: &str = include_str!("../../cluster/node/audit-policy.yaml");
 /// Group that the API server lets do everything, before any role exists.
-pub const ADMINISTRATORS: &str = "system:masters";
+pub(crate) const ADMINISTRATORS: &str = "system:masters";
 
 /// The three authorities of a control plane.
-pub struct Authorities {
+pub(crate) struct Authorities {
     /// Signs the API server, its clients and kubelets.
-    pub cluster: Authority,
+    pub(crate) cluster: Authority,
     /// Signs etcd and its only client.
-    pub etcd: Authority,
+    pub(crate) etcd: Authority,
     /// Signs the API server as a proxy in front of other API servers.
-    pub front_proxy: Authority,
+    pub(crate) front_proxy: Authority,
 }
 
 impl Authorities {
     /// Makes the authorities and the certificates of etcd and the API server.
-    pub fn create(folder: &Path, cluster: &str, addresses: &[IpAddr]) -> Result<Self> {
+    pub(crate) fn create(folder: &Path, cluster: &str, addresses: &[IpAddr]) -> Result<Self> {
         let authorities = Self {
             cluster: Authority::new(&format!("{cluster}-ca"))?,
             etcd: Authority::new(&format!("{cluster}-etcd-ca"))?,
@@ -50,7 +50,7 @@ impl Authorities {
 }
 
 /// etcd, for the API server alone.
-pub fn etcd(program: &Path, pki: &Path, data: &Path, clients: SocketAddr, peers: SocketAddr) -> Part {
+pub(crate) fn etcd(program: &Path, pki: &Path, data: &Path, clients: SocketAddr, peers: SocketAddr) -> Part {
     let pki = pki.display();
     Part::new("etcd", program)
         .flag("data-dir", data.display())
@@ -70,28 +70,28 @@ pub fn etcd(program: &Path, pki: &Path, data: &Path, clients: SocketAddr, peers:
 
 /// What differs between API servers.
 #[derive(Debug)]
-pub struct ApiServer<'a> {
+pub(crate) struct ApiServer<'a> {
     /// The program.
-    pub program: &'a Path,
+    pub(crate) program: &'a Path,
     /// Folder of the keys.
-    pub pki: &'a Path,
+    pub(crate) pki: &'a Path,
     /// Where etcd listens.
-    pub etcd: SocketAddr,
+    pub(crate) etcd: SocketAddr,
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// The address that pods reach it at.
-    pub advertise: IpAddr,
+    pub(crate) advertise: IpAddr,
     /// Range of cluster addresses of Services.
-    pub services: &'a str,
+    pub(crate) services: &'a str,
     /// What to record.
-    pub audit_policy: &'a Path,
+    pub(crate) audit_policy: &'a Path,
     /// Where to record it.
-    pub audit_log: &'a Path,
+    pub(crate) audit_log: &'a Path,
 }
 
 impl ApiServer<'_> {
     /// The API server as a part.
-    pub fn part(&self) -> Part {
+    pub(crate) fn part(&self) -> Part {
         let pki = self.pki.display();
         Part::new("kube-apiserver", self.program)
             .flag("etcd-servers", format_args!("https://{}", self.etcd))

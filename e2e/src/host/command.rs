@@ -71,7 +71,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo it broke >&2; exit 3"]);
         let error = run(&mut command, Duration::from_secs(5)).await.unwrap_err().to_string();
-        assert!(error.contains("it broke") && error.contains("3"), "{error}");
+        assert!(error.contains("it broke") && error.contains('3'), "{error}");
     }
 
     #[tokio::test]

@@ -30,6 +30,8 @@ pub enum Look<T> {
     Done(T),
     /// Not yet; the words say how things stand and end up in the error when time runs out.
     NotYet(String),
+    /// It never will; the words say why.
+    Never(String),
 }
 
 impl Wait {
@@ -56,16 +58,21 @@ impl Wait {
             match tokio::time::timeout(self.deadline.saturating_sub(start.elapsed()), look()).await {
                 Ok(Ok(Look::Done(value))) => return Ok(value),
                 Ok(Ok(Look::NotYet(now))) => state = now,
+                Ok(Ok(Look::Never(why))) => bail!("{} will not come: {why}{}", self.what, self.explanation()),
                 Ok(Err(error)) => state = format!("{error:#}"),
                 Err(_) => break,
             }
         }
-        let explanation = self.log.as_deref().map(quote).unwrap_or_default();
         bail!(
-            "gave up waiting for {} after {} s; last seen: {state}{explanation}",
+            "gave up waiting for {} after {} s; last seen: {state}{}",
             self.what,
-            self.deadline.as_secs()
+            self.deadline.as_secs(),
+            self.explanation()
         )
+    }
+
+    fn explanation(&self) -> String {
+        self.log.as_deref().map(quote).unwrap_or_default()
     }
 }
 
@@ -102,6 +109,14 @@ mod tests {
         let wait = Wait::new("nothing", Duration::from_millis(60));
         let look = async || std::future::pending::<Result<Look<()>>>().await;
         assert!(wait.until(look).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_is_not_waited_for() {
+        let wait = Wait::new("an answer", Duration::from_mins(1));
+        let error =
+            wait.until::<()>(async || Ok(Look::Never("it died".to_owned()))).await.unwrap_err().to_string();
+        assert!(error.contains("an answer will not come: it died"), "{error}");
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ const DEPLOYMENTS: [(&str, &str, &str); 2] = [
 ];
 
 /// Puts the objects into the cluster as soon as the API server takes them.
-pub async fn apply(layout: &Layout, images: &SystemImages) -> Result<()> {
+pub(super) async fn apply(layout: &Layout, images: &SystemImages) -> Result<()> {
     let client = kubeconfig::client(&layout.kubeconfig()).await?;
     wait(layout, "the API server", 60, "kube-apiserver")
         .until(async || {
@@ -42,11 +42,11 @@ pub async fn apply(layout: &Layout, images: &SystemImages) -> Result<()> {
         "--filename=-",
     ]);
     let manifests = config::manifests(layout, images)?;
-    run_with_input(&mut kubectl, &manifests, Duration::from_secs(60)).await.map(|_| ())
+    run_with_input(&mut kubectl, &manifests, Duration::from_mins(1)).await.map(|_| ())
 }
 
 /// Waits until pods can be scheduled, find names and get volumes.
-pub async fn wait_until_ready(layout: &Layout) -> Result<()> {
+pub(super) async fn wait_until_ready(layout: &Layout) -> Result<()> {
     let client = kubeconfig::client(&layout.kubeconfig()).await?;
     let nodes: Api<Node> = Api::all(client.clone());
     wait(layout, "the node to be ready", 60, "kubelet")

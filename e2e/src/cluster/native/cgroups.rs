@@ -23,7 +23,7 @@ const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "memory", "pids", "hugetlb", "i
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Makes the cluster's group in every hierarchy.
-pub fn create(layout: &Layout) -> Result<()> {
+pub(super) fn create(layout: &Layout) -> Result<()> {
     let mount = Path::new(MOUNT);
     if is_version_2(mount) {
         delegate(mount)?;
@@ -36,7 +36,7 @@ pub fn create(layout: &Layout) -> Result<()> {
 }
 
 /// Ends all processes in the cluster's groups and removes the groups.
-pub async fn remove(layout: &Layout) -> Result<()> {
+pub(super) async fn remove(layout: &Layout) -> Result<()> {
     let groups = groups(Path::new(MOUNT), layout);
     Wait::new(format!("the end of the processes in cgroup {}", layout.machine_name()), DEADLINE)
         .until(async || {
@@ -44,7 +44,7 @@ pub async fn remove(layout: &Layout) -> Result<()> {
             for process in pids.iter().filter_map(|pid| process::read(*pid)) {
                 process::signal(&process, Signal::KILL)?;
             }
-            let left = groups.iter().filter_map(|group| remove_tree(group).err()).next();
+            let left = groups.iter().find_map(|group| remove_tree(group).err());
             Ok(match left {
                 None => Look::Done(()),
                 Some(error) => Look::NotYet(format!("{} processes left; {error}", pids.len())),
@@ -54,7 +54,7 @@ pub async fn remove(layout: &Layout) -> Result<()> {
 }
 
 /// The groups of the cluster that are there.
-pub fn present(layout: &Layout) -> Vec<PathBuf> {
+pub(super) fn present(layout: &Layout) -> Vec<PathBuf> {
     groups(Path::new(MOUNT), layout).into_iter().filter(|group| group.exists()).collect()
 }
 

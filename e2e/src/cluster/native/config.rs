@@ -21,7 +21,7 @@ const LOCAL_PATH: &str = include_str!("../../../cluster/manifests/local-path.yam
 const CAP_SYS_RESOURCE: u32 = 24;
 
 /// Writes the configuration files of all parts.
-pub fn write(layout: &Layout, images: &SystemImages) -> Result<()> {
+pub(super) fn write(layout: &Layout, images: &SystemImages) -> Result<()> {
     let values = values(layout, images)?;
     let files = [
         ("config/kubelet.yaml", KUBELET),
@@ -39,7 +39,7 @@ pub fn write(layout: &Layout, images: &SystemImages) -> Result<()> {
 }
 
 /// The objects that make the node a cluster, as one YAML stream.
-pub fn manifests(layout: &Layout, images: &SystemImages) -> Result<String> {
+pub(super) fn manifests(layout: &Layout, images: &SystemImages) -> Result<String> {
     let values = values(layout, images)?;
     let rendered: Result<Vec<String>> =
         [ACCESS, COREDNS, LOCAL_PATH].iter().map(|template| render(template, &values)).collect();

@@ -22,13 +22,13 @@ use crate::host::files;
 
 /// A loopback port and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
+pub(super) struct Stored {
     port: u16,
     target: Target,
 }
 
 /// The forwards on disk.
-pub fn read(path: &Path) -> Result<Vec<Stored>> {
+pub(super) fn read(path: &Path) -> Result<Vec<Stored>> {
     match fs::read(path) {
         Ok(content) => {
             serde_json::from_slice(&content).with_context(|| format!("{} is damaged", path.display()))
@@ -43,7 +43,7 @@ fn write(path: &Path, forwards: &[Stored]) -> Result<()> {
 }
 
 /// The port for the API server: the one on disk, or a free one that is then kept.
-pub async fn api_port(path: &Path) -> Result<u16> {
+pub(super) async fn api_port(path: &Path) -> Result<u16> {
     let mut forwards = read(path)?;
     if let Some(stored) = forwards.iter().find(|stored| stored.target == Target::ApiServer) {
         return Ok(stored.port);
@@ -55,7 +55,7 @@ pub async fn api_port(path: &Path) -> Result<u16> {
 }
 
 /// The open loopback ports of a running supervisor.
-pub struct Forwards {
+pub(super) struct Forwards {
     path: PathBuf,
     inside: Inside,
     client: Client,
@@ -64,7 +64,7 @@ pub struct Forwards {
 
 impl Forwards {
     /// Opens the ports that are on disk.
-    pub async fn open(path: PathBuf, inside: Inside, client: Client) -> Result<Arc<Self>> {
+    pub(super) async fn open(path: PathBuf, inside: Inside, client: Client) -> Result<Arc<Self>> {
         let stored = read(&path)?;
         let forwards = Arc::new(Self { path, inside, client, open: Mutex::new(stored.clone()) });
         for Stored { port, target } in stored {
@@ -82,7 +82,7 @@ impl Forwards {
     }
 
     /// The loopback port that leads to `target`, opened when it is new.
-    pub async fn ensure(self: &Arc<Self>, target: Target, wanted: u16) -> Result<u16> {
+    pub(super) async fn ensure(self: &Arc<Self>, target: Target, wanted: u16) -> Result<u16> {
         let mut open = self.open.lock().await;
         if let Some(stored) = open.iter().find(|stored| stored.target == target) {
             if wanted != 0 && wanted != stored.port {

@@ -23,7 +23,7 @@ const NAMESPACE: &str = "k8s.io";
 
 /// An image with one of the node's own programs.
 #[derive(Clone, Debug)]
-pub struct SystemImage {
+pub(super) struct SystemImage {
     name: &'static str,
     tag: String,
     archive: PathBuf,
@@ -31,27 +31,27 @@ pub struct SystemImage {
 
 /// All images that the node itself needs.
 #[derive(Clone, Debug)]
-pub struct SystemImages {
+pub(super) struct SystemImages {
     /// Holds a pod's namespaces.
-    pub pause: SystemImage,
+    pub(super) pause: SystemImage,
     /// Cluster DNS.
-    pub coredns: SystemImage,
+    pub(super) coredns: SystemImage,
     /// Makes volumes.
-    pub local_path_provisioner: SystemImage,
+    pub(super) local_path_provisioner: SystemImage,
     /// Makes the directory of a volume.
-    pub volume_helper: SystemImage,
+    pub(super) volume_helper: SystemImage,
 }
 
 impl SystemImage {
     /// How pods name the image: the tag changes with the content.
-    pub fn reference(&self) -> String {
+    pub(super) fn reference(&self) -> String {
         format!("docker.io/tenantry-node/{}:{}", self.name, self.tag)
     }
 }
 
 impl SystemImages {
     /// Builds the images that the cache does not have.
-    pub async fn ensure() -> Result<Self> {
+    pub(super) async fn ensure() -> Result<Self> {
         Ok(Self {
             pause: system_image("pause", Tool::Pause, "65535").await?,
             coredns: system_image("coredns", Tool::CoreDns, "65532").await?,
@@ -72,7 +72,7 @@ impl SystemImages {
     }
 
     /// Imports the images that the node does not have.
-    pub async fn load(&self, layout: &Layout) -> Result<()> {
+    pub(super) async fn load(&self, layout: &Layout) -> Result<()> {
         let present = present(layout).await?;
         for image in self.all() {
             if !present.contains(&image.reference()) {
@@ -84,7 +84,7 @@ impl SystemImages {
 }
 
 /// Puts image archives on the node under their digest.
-pub async fn load(layout: &Layout, images: &[ImageArchive]) -> Result<()> {
+pub(super) async fn load(layout: &Layout, images: &[ImageArchive]) -> Result<()> {
     let before = present(layout).await?;
     for image in images {
         if before.contains(&image.reference()) {

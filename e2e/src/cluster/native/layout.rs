@@ -10,26 +10,26 @@ use anyhow::{Result, bail};
 use crate::toolchain::cache;
 
 /// Name of the only node.
-pub const NODE: &str = "node1";
+pub(super) const NODE: &str = "node1";
 /// Address of the node. All of 198.18.0.0/15 is reserved for benchmarks and used nowhere, and it stays inside the namespace.
-pub const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(super) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// Addresses of pods.
-pub const PODS: &str = "198.18.64.0/18";
+pub(super) const PODS: &str = "198.18.64.0/18";
 /// Addresses of Services.
-pub const SERVICES: &str = "198.19.0.0/16";
+pub(super) const SERVICES: &str = "198.19.0.0/16";
 /// The first address of the range above belongs to the API server.
-pub const API_SERVICE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
+pub(super) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 /// Address of the Service `kube-dns`.
-pub const DNS: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 10);
+pub(super) const DNS: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 10);
 /// Port of the API server on the node.
-pub const API_PORT: u16 = 6443;
+pub(super) const API_PORT: u16 = 6443;
 
 /// Where etcd listens inside the namespace.
-pub const ETCD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);
+pub(super) const ETCD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);
 /// Where etcd would listen for its peers, of which there are none.
-pub const ETCD_PEERS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2380);
+pub(super) const ETCD_PEERS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2380);
 /// Where parts on the node reach the API server.
-pub const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), API_PORT);
+pub(super) const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), API_PORT);
 
 /// Names and paths of a cluster: everything that it leaves on the machine can be told from here.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 const LINK: &str = "node0";
 
 /// Makes the namespace with the node's address and no way out; what is there already stays.
-pub async fn create(layout: &Layout) -> Result<()> {
+pub(super) async fn create(layout: &Layout) -> Result<()> {
     if identity(layout).is_none() {
         // A file without a mounted namespace is left over from before a reboot.
         if layout.netns().exists() {
@@ -53,7 +53,7 @@ pub async fn create(layout: &Layout) -> Result<()> {
 }
 
 /// Removes the namespace.
-pub async fn remove(layout: &Layout) -> Result<()> {
+pub(super) async fn remove(layout: &Layout) -> Result<()> {
     if layout.netns().exists() {
         run(Command::new("ip").args(["netns", "delete", &layout.machine_name()]), DEADLINE).await?;
     }
@@ -62,15 +62,15 @@ pub async fn remove(layout: &Layout) -> Result<()> {
 
 /// The words before a command that make it run in the namespace and nowhere else: `ip netns exec` would also mount a new
 /// `/sys`, in which the kubelet finds no cgroups.
-pub fn wrapper(layout: &Layout) -> [String; 2] {
+pub(super) fn wrapper(layout: &Layout) -> [String; 2] {
     ["nsenter".to_owned(), format!("--net={}", layout.netns().display())]
 }
 
 /// Inode of the namespace, which tells whether a process is in it.
-pub fn identity(layout: &Layout) -> Option<u64> {
+pub(super) fn identity(layout: &Layout) -> Option<u64> {
     let (here, there) = (process::inode(Path::new("/proc/self/ns/net"))?, process::inode(&layout.netns())?);
     // A namespace file that is not mounted lies on /run; namespaces have a file system of their own.
-    let mounted = rustix::fs::statfs(&layout.netns()).is_ok_and(|stat| stat.f_type == NSFS_MAGIC);
+    let mounted = rustix::fs::statfs(layout.netns()).is_ok_and(|stat| stat.f_type == NSFS_MAGIC);
     (mounted && there != here).then_some(there)
 }
 
@@ -80,7 +80,7 @@ const NSFS_MAGIC: rustix::fs::FsWord = 0x6e736673;
 
 /// A thread inside the namespace. Sockets belong to the namespace in which they were made, whoever uses them.
 #[derive(Clone, Debug)]
-pub struct Inside {
+pub(super) struct Inside {
     jobs: mpsc::UnboundedSender<Job>,
 }
 
@@ -95,7 +95,7 @@ enum Job {
 
 impl Inside {
     /// Starts the thread.
-    pub async fn enter(netns: PathBuf) -> Result<Self> {
+    pub(super) async fn enter(netns: PathBuf) -> Result<Self> {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (ready, entered) = oneshot::channel();
         thread::Builder::new().name("netns".to_owned()).spawn(move || {
@@ -115,14 +115,18 @@ impl Inside {
 
     /// Joins a client's stream with an address inside, and returns when the address has accepted. Gives the stream back when
     /// nothing answered there, so that another address can be tried.
-    pub async fn join(&self, client: StdTcpStream, to: SocketAddr) -> Result<Result<(), StdTcpStream>> {
+    pub(super) async fn join(
+        &self,
+        client: StdTcpStream,
+        to: SocketAddr,
+    ) -> Result<Result<(), StdTcpStream>> {
         let (answer, result) = oneshot::channel();
         self.send(Job::Join { client, to, answer })?;
         result.await.context("the thread in the network namespace ended")
     }
 
     /// Whether an address inside accepts connections.
-    pub async fn accepts(&self, to: SocketAddr) -> Result<bool> {
+    pub(super) async fn accepts(&self, to: SocketAddr) -> Result<bool> {
         let (answer, result) = oneshot::channel();
         self.send(Job::Probe { to, answer })?;
         result.await.context("the thread in the network namespace ended")

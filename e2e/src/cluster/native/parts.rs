@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Makes the certificates and kubeconfigs once; `api_port` is the loopback port on the host that leads to the API server.
-pub fn create_keys(layout: &Layout, api_port: u16) -> Result<()> {
+pub(super) fn create_keys(layout: &Layout, api_port: u16) -> Result<()> {
     pki::once(&layout.path("pki"), |folder| {
         let addresses = [IpAddr::from([127, 0, 0, 1]), API_SERVICE.into(), NODE_ADDRESS.into()];
         let authorities = Authorities::create(folder, &layout.machine_name(), &addresses)?;
@@ -45,7 +45,7 @@ pub fn create_keys(layout: &Layout, api_port: u16) -> Result<()> {
 }
 
 /// All parts, in the order in which `status` shows them.
-pub async fn all(layout: &Layout) -> Result<Vec<Part>> {
+pub(super) async fn all(layout: &Layout) -> Result<Vec<Part>> {
     let pki = layout.path("pki");
     let config = |part: &str| layout.path("config").join(format!("{part}.kubeconfig")).display().to_string();
     let containerd = Part::new("containerd", Path::new("/usr/bin/containerd"))
@@ -82,7 +82,12 @@ pub async fn all(layout: &Layout) -> Result<Vec<Part>> {
     let proxy = Part::new("kube-proxy", &toolchain::binary(Tool::KubeProxy).await?)
         .flag("config", layout.path("config/kube-proxy.yaml").display())
         .after(Gate::ApiServer);
-    Ok(vec![etcd, api_server, controller_manager, scheduler, containerd, kubelet, proxy])
+    let agent = Part::new("network-policy-agent", &layout.supervisor())
+        .arguments(["network-policy-agent"])
+        .flag("kubeconfig", config("network-policy-agent"))
+        .flag("pod-cidr", PODS)
+        .after(Gate::ApiServer);
+    Ok(vec![etcd, api_server, controller_manager, scheduler, containerd, kubelet, proxy, agent])
 }
 
 fn api_server(layout: &Layout, program: &Path, pki: &Path) -> Part {

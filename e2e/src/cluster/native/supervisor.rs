@@ -123,7 +123,7 @@ impl Supervisor {
         info!("{} started", part.name);
         self.note(part, |state| {
             state.pid = child.id();
-            state.state = "running".to_owned();
+            "running".clone_into(&mut state.state);
         });
         Ok(child.wait().await?)
     }

@@ -25,7 +25,7 @@ const CNI_RESULTS: &str = "/var/lib/cni/results";
 const CONTAINER_LOGS: &str = "/var/log/containers";
 
 /// Removes everything that the cluster has left on this machine.
-pub async fn remove(layout: &Layout) -> Result<()> {
+pub(super) async fn remove(layout: &Layout) -> Result<()> {
     supervisor::end(layout).await?;
     if let Some(network) = netns::identity(layout) {
         process::kill_all("the processes on the node", |process| process.network == network).await?;
@@ -49,7 +49,7 @@ pub async fn remove(layout: &Layout) -> Result<()> {
 }
 
 /// What is still there of the cluster, in words; empty after `remove`.
-pub fn leftovers(layout: &Layout) -> Vec<String> {
+pub(super) fn leftovers(layout: &Layout) -> Vec<String> {
     let mut found = Vec::new();
     let network = netns::identity(layout);
     let ours = |process: &process::Process| {

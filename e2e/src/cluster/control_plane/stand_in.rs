@@ -1,0 +1,264 @@
+//! Plays the part of nodes and workload controllers: makes pods for workloads and says how they are, as a test's script says.
+//!
+//! Without a script everything works at once: pods are ready, Jobs succeed, claims are bound.
+
+mod settle;
+mod status;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
+    core::v1::{PersistentVolumeClaim, Pod},
+};
+use kube::{Api, Client, api::ListParams, runtime::watcher};
+use tokio::{sync::watch, task::JoinHandle};
+
+use self::settle::Settle;
+
+/// Pause before everything is looked at again after an error.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are Kubernetes' own")]
+pub enum Workload {
+    Deployment,
+    StatefulSet,
+    Job,
+    PersistentVolumeClaim,
+}
+
+/// What becomes of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Pods are ready; a Job has succeeded, with this termination message; a claim is bound.
+    Works {
+        /// What the container wrote to its termination log.
+        message: String,
+    },
+    /// The container exited with this code and termination message: a Job has failed, other pods crash again and again.
+    Exits {
+        /// Not zero.
+        code: i32,
+        /// What the container wrote to its termination log.
+        message: String,
+    },
+    /// The container cannot start, for example `ImagePullBackOff`.
+    Waits {
+        /// The reason as the kubelet gives it.
+        reason: String,
+        /// The message as the kubelet gives it.
+        message: String,
+    },
+    /// Nothing happens: no pod is made, a claim stays pending.
+    Nothing,
+}
+
+impl Outcome {
+    /// Everything is well.
+    pub fn works() -> Self {
+        Self::Works { message: String::new() }
+    }
+}
+
+/// A line of the script; empty names mean any.
+#[derive(Clone, Debug)]
+struct Rule {
+    workload: Workload,
+    namespace: String,
+    name_prefix: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    rules: Mutex<Vec<Rule>>,
+}
+
+impl Script {
+    /// The last rule that fits counts.
+    fn outcome(&self, workload: Workload, namespace: &str, name: &str) -> Outcome {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |rule: &&Rule| {
+            rule.workload == workload
+                && (rule.namespace.is_empty() || rule.namespace == namespace)
+                && name.starts_with(&rule.name_prefix)
+        };
+        rules.iter().rev().find(fits).map_or_else(Outcome::works, |rule| rule.outcome.clone())
+    }
+}
+
+/// Plays nodes and workload controllers until dropped.
+#[derive(Debug)]
+pub struct StandIn {
+    script: Arc<Script>,
+    changed: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl StandIn {
+    /// Begins to play. The client must be allowed everything.
+    pub fn start(client: Client) -> Self {
+        let script = Arc::new(Script::default());
+        let changed = watch::Sender::new(());
+        let task = tokio::spawn(play(client, script.clone(), changed.clone()));
+        Self { script, changed, task }
+    }
+
+    /// From now on, this becomes of workloads in `namespace` whose names start with `name_prefix`; either may be empty for any.
+    /// Workloads that are there already follow too. Later rules win.
+    pub fn on(&self, workload: Workload, namespace: &str, name_prefix: &str, outcome: Outcome) {
+        let rule =
+            Rule { workload, namespace: namespace.to_owned(), name_prefix: name_prefix.to_owned(), outcome };
+        self.script.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+        self.changed.send_replace(());
+    }
+
+    /// Forgets the script: everything works again.
+    pub fn reset(&self) {
+        self.script.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changed.send_replace(());
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Something to look at.
+enum Event {
+    Deployment(Deployment),
+    StatefulSet(StatefulSet),
+    Job(Job),
+    Claim(PersistentVolumeClaim),
+    /// A pod changed or went: its workload has to be looked at.
+    Pod(Pod),
+    /// The script changed: everything has to be looked at.
+    Script,
+}
+
+async fn play(client: Client, script: Arc<Script>, retry: watch::Sender<()>) {
+    let changes = retry.subscribe();
+    let script_changes = stream::unfold(changes, async |mut changes| {
+        changes.changed().await.ok()?;
+        Some((Event::Script, changes))
+    });
+    let mut events = stream::select_all([
+        watch_all(&client, Event::Deployment),
+        watch_all(&client, Event::StatefulSet),
+        watch_all(&client, Event::Job),
+        watch_all(&client, Event::Claim),
+        watch_all(&client, Event::Pod),
+        script_changes.boxed(),
+    ]);
+    let settle = Settle { client, script };
+    while let Some(event) = events.next().await {
+        let result = match event {
+            Event::Deployment(object) => settle.deployment(&object).await,
+            Event::StatefulSet(object) => settle.stateful_set(&object).await,
+            Event::Job(object) => settle.job(&object).await,
+            Event::Claim(object) => settle.claim(&object).await,
+            Event::Pod(pod) => Box::pin(settle.owner_of(&pod)).await,
+            Event::Script => settle_all(&settle).await,
+        };
+        // Objects come and go while they are looked at, and a pod may need something that is made only next.
+        if let Err(error) = result {
+            tracing::debug!("the stand-in could not do its part, and tries again: {error:#}");
+            let retry = retry.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(RETRY).await;
+                retry.send_replace(());
+            });
+        }
+    }
+}
+
+/// Changes of all objects of a kind, their deletion included.
+fn watch_all<K>(
+    client: &Client,
+    wrap: impl Fn(K) -> Event + Send + 'static,
+) -> stream::BoxStream<'static, Event>
+where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
+{
+    watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .filter_map(async |event| match event {
+            Ok(
+                watcher::Event::Apply(object)
+                | watcher::Event::InitApply(object)
+                | watcher::Event::Delete(object),
+            ) => Some(object),
+            _ => None,
+        })
+        .map(wrap)
+        .boxed()
+}
+
+async fn settle_all(settle: &Settle) -> Result<()> {
+    let everything = ListParams::default();
+    for object in Api::all(settle.client.clone()).list(&everything).await? {
+        settle.deployment(&object).await?;
+    }
+    for object in Api::all(settle.client.clone()).list(&everything).await? {
+        settle.stateful_set(&object).await?;
+    }
+    for object in Api::all(settle.client.clone()).list(&everything).await? {
+        settle.job(&object).await?;
+    }
+    for object in Api::all(settle.client.clone()).list(&everything).await? {
+        settle.claim(&object).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(rules: &[(Workload, &str, &str, Outcome)]) -> Script {
+        let rules = rules.iter().map(|(workload, namespace, prefix, outcome)| Rule {
+            workload: *workload,
+            namespace: (*namespace).to_owned(),
+            name_prefix: (*prefix).to_owned(),
+            outcome: outcome.clone(),
+        });
+        Script { rules: Mutex::new(rules.collect()) }
+    }
+
+    #[test]
+    fn the_last_rule_that_fits_counts() {
+        let script = script(&[
+            (Workload::Job, "", "migrate", Outcome::Nothing),
+            (Workload::Job, "tenant-a", "migrate", Outcome::works()),
+            (Workload::Deployment, "", "", Outcome::Nothing),
+        ]);
+        let table = [
+            (Workload::Job, "tenant-a", "migrate-1", Outcome::works()),
+            (Workload::Job, "tenant-b", "migrate-1", Outcome::Nothing),
+            (Workload::Job, "tenant-b", "other", Outcome::works()),
+            (Workload::Deployment, "tenant-a", "crm", Outcome::Nothing),
+            (Workload::StatefulSet, "tenant-a", "database", Outcome::works()),
+        ];
+        for (workload, namespace, name, expected) in table {
+            assert_eq!(
+                script.outcome(workload, namespace, name),
+                expected,
+                "{workload:?} {namespace}/{name}"
+            );
+        }
+    }
+}

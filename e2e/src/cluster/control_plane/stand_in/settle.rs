@@ -1,0 +1,217 @@
+//! Brings one workload, its pods and their status to what the script says.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use anyhow::{Context, Result};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        batch::v1::Job,
+        core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    Outcome, Script, Workload,
+    status::{self, Lifetime},
+};
+use crate::toolchain::cache::content_hash;
+
+pub(super) struct Settle {
+    pub(super) client: Client,
+    pub(super) script: Arc<Script>,
+}
+
+impl Settle {
+    pub(super) async fn deployment(&self, object: &Deployment) -> Result<()> {
+        let Some(spec) = &object.spec else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::Deployment, object) else { return Ok(()) };
+        let replicas = replicas(spec.replicas, &outcome);
+        // A new template means new pods.
+        let revision = revision(&spec.template)?;
+        let names = (0..replicas).map(|index| format!("{}-{revision}-{index}", object.name_any()));
+        self.pods(object, &spec.template, names.collect(), Lifetime::ForEver, &outcome).await?;
+        self.status(object, status::deployment(object.metadata.generation, replicas, &outcome)).await
+    }
+
+    pub(super) async fn stateful_set(&self, object: &StatefulSet) -> Result<()> {
+        let Some(spec) = &object.spec else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::StatefulSet, object) else { return Ok(()) };
+        let replicas = replicas(spec.replicas, &outcome);
+        let names = (0..replicas).map(|index| format!("{}-{index}", object.name_any()));
+        self.pods(object, &spec.template, names.collect(), Lifetime::ForEver, &outcome).await?;
+        let revision = format!("{}-{}", object.name_any(), revision(&spec.template)?);
+        let status = status::stateful_set(object.metadata.generation, replicas, &revision, &outcome);
+        self.status(object, status).await
+    }
+
+    pub(super) async fn job(&self, object: &Job) -> Result<()> {
+        let Some(spec) = &object.spec else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::Job, object) else { return Ok(()) };
+        let conditions = object.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+        let over = conditions.filter(|condition| condition.status == "True").count() > 0;
+        // The end of a Job is final, and a suspended one has not begun.
+        if over || spec.suspend == Some(true) {
+            return Ok(());
+        }
+        let replicas = replicas(Some(1), &outcome);
+        let names = (0..replicas).map(|index| format!("{}-{index}", object.name_any()));
+        self.pods(object, &spec.template, names.collect(), Lifetime::ToItsEnd, &outcome).await?;
+        self.status(object, status::job(&json!(object.metadata.creation_timestamp), &outcome)).await
+    }
+
+    pub(super) async fn claim(&self, object: &PersistentVolumeClaim) -> Result<()> {
+        let Some(outcome) = self.outcome(Workload::PersistentVolumeClaim, object) else { return Ok(()) };
+        let bound = object.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+        // A bound claim stays bound; what may still change is its size.
+        if !status::works(&outcome) && !bound {
+            return Ok(());
+        }
+        let spec = json!(object.spec);
+        let capacity = spec["resources"]["requests"].clone();
+        let status = json!({"phase": "Bound", "accessModes": spec["accessModes"], "capacity": capacity});
+        self.status(object, status).await
+    }
+
+    /// Looks at the workload of a pod again.
+    pub(super) async fn owner_of(&self, pod: &Pod) -> Result<()> {
+        let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true)) else {
+            return Ok(());
+        };
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), &owner.name);
+        match owner.kind.as_str() {
+            "Deployment" => match self.get(&namespace, name).await? {
+                Some(object) => self.deployment(&object).await,
+                None => Ok(()),
+            },
+            "StatefulSet" => match self.get(&namespace, name).await? {
+                Some(object) => self.stateful_set(&object).await,
+                None => Ok(()),
+            },
+            "Job" => match self.get(&namespace, name).await? {
+                Some(object) => self.job(&object).await,
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// What the script says of an object; nothing when the object is on its way out.
+    fn outcome(&self, workload: Workload, object: &impl Resource) -> Option<Outcome> {
+        if object.meta().deletion_timestamp.is_some() {
+            return None;
+        }
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        Some(self.script.outcome(workload, namespace, object.meta().name.as_deref().unwrap_or_default()))
+    }
+
+    async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        Ok(Api::<K>::namespaced(self.client.clone(), namespace).get_opt(name).await?)
+    }
+
+    /// Makes exactly these pods of a workload, with the status that the outcome gives them.
+    async fn pods<K>(
+        &self,
+        owner: &K,
+        template: &PodTemplateSpec,
+        names: Vec<String>,
+        lifetime: Lifetime,
+        outcome: &Outcome,
+    ) -> Result<()>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let namespace = owner.meta().namespace.clone().context("workloads have a namespace")?;
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        let mut present = BTreeMap::new();
+        for pod in api.list(&ListParams::default()).await? {
+            if pod
+                .owner_references()
+                .iter()
+                .any(|reference| Some(&reference.uid) == owner.meta().uid.as_ref())
+            {
+                present.insert(pod.name_any(), pod);
+            }
+        }
+        let revision = revision(template)?;
+        for (name, pod) in &present {
+            let outdated = pod.annotations().get(REVISION) != Some(&revision);
+            if pod.metadata.deletion_timestamp.is_none() && (!names.contains(name) || outdated) {
+                api.delete(name, &DeleteParams::default()).await?;
+            }
+        }
+        for name in names {
+            let pod = match present.remove(&name) {
+                // Its deletion is an event, and then it is made again.
+                Some(pod) if pod.annotations().get(REVISION) != Some(&revision) => continue,
+                Some(pod) => pod,
+                None => {
+                    api.create(&PostParams::default(), &new_pod(&name, owner, template, &revision)).await?
+                }
+            };
+            if pod.metadata.deletion_timestamp.is_none() {
+                let status = status::pod(&pod, lifetime, outcome);
+                self.status(&pod, status).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the status of an object, unless it says so already.
+    async fn status<K>(&self, object: &K, wanted: Value) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let namespace = object.namespace().context("workloads have a namespace")?;
+        if status::says(&serde_json::to_value(object)?["status"], &wanted) {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let patch = Patch::Merge(json!({"status": wanted}));
+        api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+}
+
+/// Annotation on our pods that stands for the template they were made from.
+const REVISION: &str = "stand-in/revision";
+
+fn new_pod<K: Resource<DynamicType = ()>>(
+    name: &str,
+    owner: &K,
+    template: &PodTemplateSpec,
+    revision: &str,
+) -> Pod {
+    let mut metadata = template.metadata.clone().unwrap_or_default();
+    metadata.annotations.get_or_insert_default().insert(REVISION.to_owned(), revision.to_owned());
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: owner.meta().namespace.clone(),
+        owner_references: owner.controller_owner_ref(&()).map(|reference| vec![reference]),
+        ..metadata
+    };
+    Pod { metadata, spec: template.spec.clone(), status: None }
+}
+
+fn revision(template: &PodTemplateSpec) -> Result<String> {
+    Ok(content_hash([serde_json::to_vec(template)?.as_slice()]).chars().take(8).collect())
+}
+
+fn replicas(wanted: Option<i32>, outcome: &Outcome) -> i32 {
+    if *outcome == Outcome::Nothing { 0 } else { wanted.unwrap_or(1) }
+}
