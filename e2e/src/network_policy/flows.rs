@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use futures::{StreamExt, stream};
 use tokio::process::Command;
 use tracing::info;
 
@@ -13,6 +14,8 @@ use super::ruleset::{Opening, Protocol, Ruleset};
 use crate::host::command;
 
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Connections that are ended side by side, each by a process.
+const AT_ONCE: usize = 8;
 
 /// One tracked connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,17 +49,26 @@ impl Flow {
 /// Ends all connections that the rules forbid.
 pub(super) async fn end_forbidden(ruleset: &Ruleset) -> Result<()> {
     let listed = command::run(Command::new("conntrack").args(["-L", "-f", "ipv4"]), DEADLINE).await?;
-    for flow in listed.lines().filter_map(parse).filter(|flow| !may_stay(flow, ruleset)) {
-        info!(?flow, "ending a connection that is no longer allowed");
-        let Tuple { source, destination, source_port, destination_port } = flow.original;
-        let mut delete = Command::new("conntrack");
-        delete.args(["-D", "-p", flow.protocol.name()]);
-        delete.args(["-s", &source.to_string(), "-d", &destination.to_string()]);
-        delete.args(["--sport", &source_port.to_string(), "--dport", &destination_port.to_string()]);
-        // It fails when the connection ended meanwhile.
-        let _ = command::run(&mut delete, DEADLINE).await;
-    }
+    let flows = listed.lines().filter(|line| is_alive(line)).filter_map(parse);
+    let forbidden = flows.filter(|flow| !may_stay(flow, ruleset));
+    stream::iter(forbidden).for_each_concurrent(AT_ONCE, end).await;
     Ok(())
+}
+
+async fn end(flow: Flow) {
+    info!(?flow, "ending a connection that is no longer allowed");
+    let Tuple { source, destination, source_port, destination_port } = flow.original;
+    let mut delete = Command::new("conntrack");
+    delete.args(["-D", "-p", flow.protocol.name()]);
+    delete.args(["-s", &source.to_string(), "-d", &destination.to_string()]);
+    delete.args(["--sport", &source_port.to_string(), "--dport", &destination_port.to_string()]);
+    // It fails when the connection ended meanwhile.
+    let _ = command::run(&mut delete, DEADLINE).await;
+}
+
+/// What is remembered of a closed connection lets no packet through.
+fn is_alive(line: &str) -> bool {
+    !line.split_whitespace().any(|word| word == "TIME_WAIT" || word == "CLOSE")
 }
 
 /// What the node itself opens is beyond policies.
