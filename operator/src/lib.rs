@@ -1,6 +1,7 @@
 //! The Tenantry operator: turns `Tenant` objects into customers' CRMs.
 
 pub mod api;
+pub mod gateway;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

@@ -13,7 +13,7 @@ use http::{
 use super::host::Address;
 
 /// The field that names a request in every log on its way.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -39,7 +39,7 @@ const ONE_YEAR_OF_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000"
 
 /// How the client reached the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub(super) enum Scheme {
     /// Plain text.
     Http,
     /// TLS.
@@ -48,7 +48,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// The scheme as it stands in an address.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -96,12 +96,7 @@ pub(super) fn to_tenant(headers: &mut HeaderMap, origin: &Origin<'_>, passage: P
 }
 
 /// Prepares an answer's fields for the client.
-pub(super) fn to_client(
-    headers: &mut HeaderMap,
-    scheme: Scheme,
-    request_id: &HeaderValue,
-    passage: Passage,
-) {
+pub(super) fn to_client(headers: &mut HeaderMap, scheme: Scheme, request_id: &HeaderValue, passage: Passage) {
     strip_hop_by_hop(headers);
     headers.insert(REQUEST_ID, request_id.clone());
     if scheme == Scheme::Https {
@@ -116,8 +111,11 @@ pub(super) fn to_client(
 /// particular would carry requests past every check made here.
 pub(super) fn wants_web_socket(headers: &HeaderMap) -> bool {
     let mut protocols = headers.get_all(UPGRADE).iter();
-    let is_web_socket = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    is_web_socket && protocols.next().is_none() && connection_options(headers).any(|it| it.eq_ignore_ascii_case("upgrade"))
+    let is_web_socket =
+        protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    is_web_socket
+        && protocols.next().is_none()
+        && connection_options(headers).any(|it| it.eq_ignore_ascii_case("upgrade"))
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -199,8 +197,15 @@ mod tests {
             ],
             Passage::Message,
         );
-        for gone in ["connection", "keep-alive", "proxy-authorization", "te", "transfer-encoding", "upgrade", "x-secret"]
-        {
+        for gone in [
+            "connection",
+            "keep-alive",
+            "proxy-authorization",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "x-secret",
+        ] {
             assert!(!sent.contains_key(gone), "{gone}");
         }
         assert_eq!(sent["accept"], "*/*");
@@ -240,20 +245,29 @@ mod tests {
 
     #[test]
     fn only_web_sockets_may_upgrade() {
-        let asks = |upgrade, connection| wants_web_socket(&map(&[("upgrade", upgrade), ("connection", connection)]));
+        let asks =
+            |upgrade, connection| wants_web_socket(&map(&[("upgrade", upgrade), ("connection", connection)]));
         assert!(asks("WebSocket", "keep-alive, Upgrade"));
         assert!(!asks("h2c", "upgrade"));
         assert!(!asks("websocket", "keep-alive"));
         assert!(!asks("websocket, h2c", "upgrade"));
-        assert!(!wants_web_socket(&map(&[("upgrade", "websocket"), ("upgrade", "h2c"), ("connection", "upgrade")])));
+        assert!(!wants_web_socket(&map(&[
+            ("upgrade", "websocket"),
+            ("upgrade", "h2c"),
+            ("connection", "upgrade")
+        ])));
         let sent = sent_to_tenant(&[("upgrade", "websocket"), ("connection", "upgrade")], Passage::WebSocket);
-        assert_eq!((&sent["upgrade"], &sent["connection"]), (&"websocket".parse().unwrap(), &"upgrade".parse().unwrap()));
+        assert_eq!(
+            (&sent["upgrade"], &sent["connection"]),
+            (&"websocket".parse().unwrap(), &"upgrade".parse().unwrap())
+        );
     }
 
     #[test]
     fn an_answer_carries_the_request_id_and_over_tls_the_promise_to_stay_there() {
         let id = HeaderValue::from_static("id-1");
-        let mut headers = map(&[("transfer-encoding", "chunked"), ("connection", "close"), ("etag", "\"1\"")]);
+        let mut headers =
+            map(&[("transfer-encoding", "chunked"), ("connection", "close"), ("etag", "\"1\"")]);
         to_client(&mut headers, Scheme::Https, &id, Passage::Message);
         assert_eq!(headers.len(), 3);
         assert_eq!(headers["strict-transport-security"], "max-age=31536000");

@@ -44,7 +44,8 @@ pub enum InvalidHost {
 impl Host {
     /// Reads a name from configuration, where international names may be written as people write them.
     pub fn from_config(raw: &str) -> Result<Self, InvalidHost> {
-        let ascii = idna::domain_to_ascii_strict(raw).map_err(|_| InvalidHost::Malformed)?;
+        let name = raw.strip_suffix('.').unwrap_or(raw);
+        let ascii = idna::domain_to_ascii_strict(name).map_err(|_| InvalidHost::Malformed)?;
         Self::from_wire(&ascii)
     }
 
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn configuration_may_be_international() {
-        assert_eq!(Host::from_config("客户.Example.").unwrap().as_str(), "xn--rhtw83c.example");
+        assert_eq!(Host::from_config("客户.Example.").unwrap().as_str(), "xn--ubt06m.example");
         assert_eq!(Host::from_config("acme example"), Err(InvalidHost::Malformed));
     }
 

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn an_international_host_is_found_by_its_punycode() {
         let (table, _) = parse(&[entry("客户.example", "kehu")]);
-        assert_eq!(tenant(&table, "xn--rhtw83c.example"), Some("kehu"));
+        assert_eq!(tenant(&table, "xn--ubt06m.example"), Some("kehu"));
     }
 
     #[test]
@@ -267,10 +267,7 @@ mod tests {
 
     #[test]
     fn a_document_of_another_version_or_shape_is_refused_as_a_whole() {
-        assert!(matches!(
-            RouteTable::parse(r#"{"version":2,"routes":[]}"#),
-            Err(InvalidTable::Version(2))
-        ));
+        assert!(matches!(RouteTable::parse(r#"{"version":2,"routes":[]}"#), Err(InvalidTable::Version(2))));
         assert!(matches!(RouteTable::parse("{"), Err(InvalidTable::Parse(_))));
     }
 
