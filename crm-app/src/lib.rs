@@ -1,1 +1,26 @@
-//! skeleton
+//! The CRM that every tenant runs: one binary with the built front end inside.
+//!
+//! The rooms, in reading order:
+//! - [`args`]: every flag and environment variable; [`command`]: `serve`, `migrate`, `doctor`;
+//! - [`app`]: the state and the router; [`http`]: what every request passes through; [`error`]: how it fails;
+//! - [`domain`]: rules without input or output; [`db`]: the only room with SQL;
+//! - [`auth`]: who is asking; [`api`]: JSON under `/api/v1`; [`assets`]: the front end;
+//! - [`entitlement`]: what the tenant may do; [`health`], [`metrics`], [`telemetry`]: how it is watched;
+//! - [`clock`], [`random`]: time and chance.
+
+pub mod api;
+pub mod app;
+pub mod args;
+pub mod assets;
+pub mod auth;
+pub mod clock;
+pub mod command;
+pub mod db;
+pub mod domain;
+pub mod entitlement;
+pub mod error;
+pub mod health;
+pub mod http;
+pub mod metrics;
+pub mod random;
+pub mod telemetry;

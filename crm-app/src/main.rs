@@ -1,2 +1,38 @@
-//! skeleton
-fn main() {}
+//! Parses, starts logging, dispatches.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use crm_app::{
+    args::{Cli, Command},
+    command, telemetry,
+};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // The subscriber may be what failed.
+            eprintln!("crm-app: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    telemetry::init(&cli.log)?;
+    // Not one thread per core of the node: a tenant's CRM has little to do, and each thread costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()?;
+    let succeeded = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => command::serve::run(args).await.map(|()| true),
+            Command::Migrate(args) => Ok(command::migrate::run(args).await.is_ok()),
+            Command::Doctor(args) => command::doctor::run(args).await,
+        }
+    })?;
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

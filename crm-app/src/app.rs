@@ -1,0 +1,74 @@
+//! The application's state and its assembled router.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
+};
+use sqlx::PgPool;
+use tower_http::compression::CompressionLayer;
+
+use crate::{
+    api,
+    args::PublicUrl,
+    assets,
+    auth::password::Passwords,
+    clock::Clock,
+    entitlement::Watched,
+    error::Error,
+    http::{headers, observe},
+    metrics::Metrics,
+};
+
+/// No record is larger.
+const LARGEST_BODY_BYTES: usize = 256 * 1024;
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The database.
+    pub db: PgPool,
+    /// What the tenant may do.
+    pub entitlement: Watched,
+    /// The time.
+    pub clock: Clock,
+    /// The gate before the password hash.
+    pub passwords: Arc<Passwords>,
+    /// Where people come in.
+    pub public_url: Arc<PublicUrl>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Everything under one roof. Layers that come last here come first for a request.
+pub fn router(app: App) -> Router {
+    let (api, _) = api::routes();
+    api.route("/api/{*rest}", axum::routing::any(not_found))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
+        .layer(axum::middleware::map_response(never_cache))
+        .layer(CompressionLayer::new().gzip(true))
+        .fallback(assets::serve)
+        .layer(from_fn_with_state(app.clone(), observe::same_origin))
+        .layer(from_fn_with_state(app.clone(), headers::add))
+        .layer(from_fn_with_state(app.clone(), observe::request))
+        .with_state(app)
+}
+
+async fn not_found() -> Response {
+    Error::NotFound.into_response()
+}
+
+async fn method_not_allowed() -> Response {
+    Error::MethodNotAllowed.into_response()
+}
+
+/// Records do not stay behind in caches that others may read.
+async fn never_cache(mut response: Response) -> Response {
+    let value = axum::http::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(axum::http::header::CACHE_CONTROL, value);
+    response
+}

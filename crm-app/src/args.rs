@@ -1,0 +1,188 @@
+//! Every flag and environment variable of the process, read once.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
+
+/// The CRM that every tenant runs.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    /// What to log: a level, or tracing directives.
+    #[arg(long, env = "CRM_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the process does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serves the application until it is told to stop.
+    Serve(Serve),
+    /// Brings the database to this version's schema; safe to run again and side by side.
+    Migrate(Migrate),
+    /// Checks schema, rights, audit chain and search index; exits with 1 on a finding.
+    Doctor(Doctor),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the application listens.
+    #[arg(long, env = "CRM_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` listen.
+    #[arg(long, env = "CRM_MANAGEMENT_LISTEN", default_value = "0.0.0.0:9090")]
+    pub management_listen: SocketAddr,
+    /// The database, as the role that may change rows and nothing else.
+    #[command(flatten)]
+    pub database: Database<AppRole>,
+    /// The most database connections held at once; none is held when idle.
+    #[arg(long, env = "CRM_DATABASE_CONNECTIONS", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub database_connections: u32,
+    /// The entitlement that was current when the pod was born.
+    #[arg(long, env = "CRM_ENTITLEMENT_CONFIG", default_value = "/run/entitlement/config.json")]
+    pub entitlement_config: PathBuf,
+    /// The entitlement as it changes while the pod lives.
+    #[arg(long, env = "CRM_ENTITLEMENT_ANNOTATION", default_value = "/run/entitlement/annotation.json")]
+    pub entitlement_annotation: PathBuf,
+    /// The address that people use first; the host of each request is accepted as well.
+    #[arg(long, env = "CRM_PUBLIC_URL")]
+    pub public_url: PublicUrl,
+}
+
+/// Flags of `migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// The database, as the role that owns it.
+    #[command(flatten)]
+    pub database: Database<OwnerRole>,
+    /// The first administrator and the hash of the first link: files `token-sha256`, `admin-name`, `admin-email`,
+    /// `expires-in` (seconds). Nobody is invited when the folder is not given.
+    #[arg(long, env = "CRM_FIRST_SIGN_IN_DIR")]
+    pub first_sign_in_dir: Option<PathBuf>,
+    /// When to give up.
+    #[arg(long, env = "CRM_DEADLINE", default_value = "570s", value_parser = duration)]
+    pub deadline: Duration,
+    /// The file that takes the result; only written when it is there.
+    #[arg(long, env = "CRM_REPORT", default_value = "/dev/termination-log")]
+    pub report: PathBuf,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The database, as the application sees it.
+    #[command(flatten)]
+    pub database: Database<AppRole>,
+}
+
+/// A role's name as a default.
+pub trait DefaultRole: Clone + Send + Sync + 'static {
+    /// The name.
+    const NAME: &'static str;
+}
+
+/// The role of `serve` and `doctor`.
+#[derive(Clone, Debug)]
+pub struct AppRole;
+impl DefaultRole for AppRole {
+    const NAME: &'static str = "crm_app";
+}
+
+/// The role of `migrate`.
+#[derive(Clone, Debug)]
+pub struct OwnerRole;
+impl DefaultRole for OwnerRole {
+    const NAME: &'static str = "crm_owner";
+}
+
+/// Where the database is and who we are to it.
+#[derive(Clone, Debug, Args)]
+pub struct Database<R: DefaultRole> {
+    /// Name or address of the server.
+    #[arg(long, env = "CRM_DATABASE_HOST", default_value = "database")]
+    pub database_host: String,
+    /// Its port.
+    #[arg(long, env = "CRM_DATABASE_PORT", default_value = "5432")]
+    pub database_port: u16,
+    /// Which database.
+    #[arg(long, env = "CRM_DATABASE_NAME", default_value = "crm")]
+    pub database_name: String,
+    /// As whom.
+    #[arg(long, env = "CRM_DATABASE_USER", default_value = R::NAME)]
+    pub database_user: String,
+    /// The file that holds the password. A file, so that it is in no environment and no process list.
+    #[arg(long, env = "CRM_DATABASE_PASSWORD_FILE", default_value = "/run/secrets/database/password")]
+    pub database_password_file: PathBuf,
+    #[arg(skip)]
+    role: std::marker::PhantomData<R>,
+}
+
+/// Scheme and host (with port) of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// Whether browsers come by TLS.
+    pub https: bool,
+    /// Host and, unless it is the scheme's own, port.
+    pub authority: String,
+}
+
+impl FromStr for PublicUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri: axum::http::Uri = text.parse().map_err(|_| "not an address")?;
+        let https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("an address begins with http:// or https://"),
+        };
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err("only scheme, host and port, without a path");
+        }
+        let authority = uri.authority().ok_or("the host is missing")?.as_str().to_ascii_lowercase();
+        Ok(Self { https, authority })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|e: jiff::Error| e.to_string())?;
+    Duration::try_from(parsed).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_has_its_own_role() {
+        let cli = Cli::parse_from(["crm-app", "migrate", "--deadline", "9m 30s"]);
+        let Command::Migrate(migrate) = cli.command else { panic!("migrate") };
+        assert_eq!(migrate.database.database_user, "crm_owner");
+        assert_eq!(migrate.deadline, Duration::from_secs(570));
+        let cli = Cli::parse_from(["crm-app", "serve", "--public-url", "http://acme.crm.localhost:8080"]);
+        let Command::Serve(serve) = cli.command else { panic!("serve") };
+        assert_eq!(serve.database.database_user, "crm_app");
+        assert_eq!(serve.public_url, PublicUrl { https: false, authority: "acme.crm.localhost:8080".into() });
+    }
+
+    #[rstest]
+    #[case("acme.crm.localhost")]
+    #[case("ftp://acme.example")]
+    #[case("https://acme.example/crm")]
+    fn other_addresses_are_refused(#[case] text: &str) {
+        assert!(text.parse::<PublicUrl>().is_err());
+    }
+}

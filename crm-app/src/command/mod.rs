@@ -1,0 +1,13 @@
+//! What the process can be told to do.
+
+pub mod doctor;
+mod first_sign_in;
+pub mod housekeeping;
+pub mod migrate;
+mod report;
+pub mod serve;
+
+pub use self::{
+    first_sign_in::{FirstSignIn, read as read_first_sign_in},
+    report::{Outcome, Problem},
+};

@@ -1,0 +1,115 @@
+//! `crm-app serve`: listens at once, is ready when the database is, ends in order.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::housekeeping;
+use crate::{
+    app::{self, App},
+    args,
+    auth::password::Passwords,
+    clock::Clock,
+    db, entitlement,
+    health::{self, Leaving, NotReady},
+    metrics::Metrics,
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Requests that are under way may end; then the process ends.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(20);
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(args: args::Serve) -> anyhow::Result<()> {
+    let files = [args.entitlement_config, args.entitlement_annotation];
+    let options = db::connect_options(&args.database).await.with_context(|| {
+        format!(
+            "the database password cannot be read from {}",
+            args.database.database_password_file.display()
+        )
+    })?;
+    let app = App {
+        db: db::pool(options, args.database_connections),
+        entitlement: entitlement::watch(files).await,
+        clock: Clock::system(),
+        passwords: Arc::new(Passwords::default()),
+        public_url: Arc::new(args.public_url),
+        metrics: Metrics::new()?,
+    };
+    let (stop, stopping) = watch::channel(());
+    let leaving = Leaving::default();
+    let management =
+        listen(args.management_listen, health::router(app.clone(), leaving.clone()), stopping.clone());
+    let application = listen(args.listen, app::router(app.clone()), stopping);
+    let (management, application) = (management.await?, application.await?);
+    tracing::info!(application = %args.listen, management = %args.management_listen, "serve.listening");
+    let waiting = tokio::spawn(wait_until_ready(app.clone()));
+    let sweeping = tokio::spawn(housekeeping::run(app.clone()));
+
+    told_to_stop().await?;
+    tracing::info!("serve.stopping");
+    leaving.begin();
+    waiting.abort();
+    sweeping.abort();
+    drop(stop);
+    let ended = tokio::time::timeout(LONGEST_GOODBYE, async { (application.await, management.await) }).await;
+    if ended.is_err() {
+        tracing::warn!("serve.requests_cut_off");
+    }
+    app.db.close().await;
+    Ok(())
+}
+
+/// Listens, and serves in a task of its own until `stopping` ends.
+async fn listen(
+    address: SocketAddr,
+    router: Router,
+    mut stopping: watch::Receiver<()>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        // The sender is only ever dropped.
+        _ = stopping.changed().await;
+    });
+    Ok(tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "serve.failed");
+        }
+    }))
+}
+
+/// Only for the log and for a warm pool: `/readyz` looks for itself.
+async fn wait_until_ready(app: App) {
+    let mut pause = FIRST_PAUSE;
+    let mut last: Option<NotReady> = None;
+    loop {
+        match health::check(&app).await {
+            Ok(()) => break tracing::info!("serve.ready"),
+            Err(reason) if last.as_ref() != Some(&reason) => {
+                tracing::info!(%reason, "serve.waits");
+                last = Some(reason);
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The second port: `/livez`, `/readyz`, `/metrics`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{app::App, db::schema};
+
+/// A probe must not wait for a database that hangs.
+const LONGEST_CHECK: Duration = Duration::from_millis(800);
+
+/// Whether the process wants requests: set when it starts to go.
+#[derive(Clone, Default)]
+pub struct Leaving(Arc<AtomicBool>);
+
+impl Leaving {
+    /// From now on `/readyz` says no.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether requests can be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The process is about to end.
+    #[error("shutting down")]
+    Leaving,
+    /// The database does not answer.
+    #[error("the database does not answer")]
+    Database,
+    /// `migrate` has not run, or is not done.
+    #[error("the schema is at {current}, needed is {needed}")]
+    Schema {
+        /// What the database has.
+        current: i64,
+        /// What this build needs.
+        needed: i64,
+    },
+}
+
+/// The routes of the second port.
+pub fn router(app: App, leaving: Leaving) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state((app, leaving))
+}
+
+/// Asks the database, each time: it is one cheap statement on a connection of the pool.
+pub async fn check(app: &App) -> Result<(), NotReady> {
+    let current = tokio::time::timeout(LONGEST_CHECK, async {
+        let mut db = app.db.acquire().await?;
+        schema::current(&mut db).await
+    });
+    match current.await {
+        Ok(Ok(Some(current))) if schema::needed() <= current => Ok(()),
+        Ok(Ok(current)) => {
+            Err(NotReady::Schema { current: current.unwrap_or_default(), needed: schema::needed() })
+        }
+        Ok(Err(_)) | Err(_) => Err(NotReady::Database),
+    }
+}
+
+async fn readyz(State((app, leaving)): State<(App, Leaving)>) -> Response {
+    let ready = if leaving.0.load(Ordering::Relaxed) { Err(NotReady::Leaving) } else { check(&app).await };
+    match ready {
+        Ok(()) => "ok".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()).into_response(),
+    }
+}
+
+async fn metrics(State((app, _)): State<(App, Leaving)>) -> Response {
+    let entitlement = app.entitlement.borrow().clone();
+    match app.metrics.render(&app.db, &entitlement) {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
