@@ -1,23 +1,24 @@
-import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query';
+import { MutationCache, onlineManager, QueryCache, QueryClient } from '@tanstack/react-query';
 import { ApiError, isProblem } from './api/problem';
 import { dropSession, refreshSession } from './features/session/session';
 
 /** What every failure means, wherever it happens, is handled here once. */
 export function makeQueryClient(): QueryClient {
+  // The library believes to be online until told otherwise, and would not notice the network come back after a start without.
+  onlineManager.setOnline(navigator.onLine);
   const onError = (error: unknown) => {
+    // On the sign-in page the same answer only means a wrong password.
     if (isProblem(error, 'unauthorized') && client.getQueryData(['session'])) dropSession(client);
     if (isProblem(error, 'read-only')) refreshSession(client);
   };
   const client: QueryClient = new QueryClient({
     queryCache: new QueryCache({ onError }),
-    mutationCache: new MutationCache({
-      // A wrong password on the sign-in page is no expired session.
-      onError,
-    }),
+    mutationCache: new MutationCache({ onError }),
     defaultOptions: {
       queries: {
         // Without network a query shall fail and say so, not wait for ever.
         networkMode: 'always',
+        refetchOnReconnect: true,
         retry: (failures, error) => failures < 2 && isPassing(error) && navigator.onLine,
         retryDelay: (failures) => 400 * 2 ** failures,
         staleTime: 10_000,

@@ -39,8 +39,10 @@ export async function updateCompany(id: string, version: number, patch: CompanyP
   }
 }
 
-export function listCompanyAudit(id: string, signal?: AbortSignal): Promise<{ items: AuditEntry[] }> {
-  return request('GET', `/companies/${encodeURIComponent(id)}/audit`, { signal });
+export function listCompanyAudit(id: string, cursor: string | null, signal?: AbortSignal): Promise<Page<AuditEntry>> {
+  const params = new URLSearchParams({ limit: '20' });
+  if (cursor !== null) params.set('cursor', cursor);
+  return request('GET', `/companies/${encodeURIComponent(id)}/audit?${params.toString()}`, { signal });
 }
 
 function currentOf(error: ApiError): Company {

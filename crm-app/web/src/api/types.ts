@@ -42,6 +42,11 @@ export interface InvitedUser extends User {
   link: string;
 }
 
+export interface OneTimeLink {
+  link: string;
+  expiresAt: string;
+}
+
 export type Level = 'A' | 'B' | 'C';
 
 export interface CompanyFields {

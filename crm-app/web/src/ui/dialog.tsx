@@ -25,6 +25,9 @@ export function Dialog({ title, closeLabel, onClose, mayClose = () => true, chil
     const dialog = ref.current;
     if (dialog === null || dialog.open) return;
     dialog.showModal();
+    // The browser would take the cross at the top; people come to fill in the first field or press the first button.
+    const first = dialog.querySelector<HTMLElement>('.dialog-body input:not([type=radio]), .dialog-body select, footer button');
+    first?.focus();
     document.documentElement.classList.add('overflow-hidden');
     return () => {
       document.documentElement.classList.remove('overflow-hidden');
@@ -71,7 +74,7 @@ export function Dialog({ title, closeLabel, onClose, mayClose = () => true, chil
 
 /** The scrolling middle of a dialog. */
 export function DialogBody({ children }: { children: ReactNode }) {
-  return <div className="flex min-h-0 flex-1 flex-col gap-4 overflow-y-auto overscroll-contain p-4 desk:p-6">{children}</div>;
+  return <div className="dialog-body flex min-h-0 flex-1 flex-col gap-4 overflow-y-auto overscroll-contain p-4 desk:p-6">{children}</div>;
 }
 
 /** The buttons of a dialog, always in view and clear of a phone's home bar. */

@@ -38,9 +38,23 @@ function matchLength(folded: readonly string[], start: number, needle: string): 
   return 0;
 }
 
+/** Splits a phone number before the digits of `query` at its end, whatever stands between them. */
+export function splitPhoneTail(phone: string, query: string): string[] {
+  const digits = query.normalize('NFKC').replace(/[\s+().-]/g, '');
+  if (!/^\d{4,}$/.test(digits)) return [phone];
+  const tail = new RegExp(`${[...digits].join('[^0-9]*')}[^0-9]*$`).exec(phone);
+  return tail ? [phone.slice(0, tail.index), phone.slice(tail.index), ''] : [phone];
+}
+
 /** Shows why a search found this. */
 export function Highlight({ text, query }: { text: string; query: string }) {
-  return splitMatches(text, query).map((part, index) =>
-    index % 2 === 1 ? <mark key={index}>{part}</mark> : <Fragment key={index}>{part}</Fragment>,
-  );
+  return <Parts parts={splitMatches(text, query)} />;
+}
+
+export function HighlightPhone({ phone, query }: { phone: string; query: string }) {
+  return <Parts parts={splitPhoneTail(phone, query)} />;
+}
+
+function Parts({ parts }: { parts: readonly string[] }) {
+  return parts.map((part, index) => (index % 2 === 1 ? <mark key={index}>{part}</mark> : <Fragment key={index}>{part}</Fragment>));
 }

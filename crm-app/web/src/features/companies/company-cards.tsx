@@ -1,7 +1,7 @@
 import { ChevronRight } from 'lucide-react';
 import { Link } from 'wouter';
 import type { Company } from '../../api/types';
-import { Highlight } from '../../ui/highlight';
+import { Highlight, HighlightPhone, splitPhoneTail } from '../../ui/highlight';
 import { Skeleton } from '../../ui/feedback';
 import { LevelMark } from './level-mark';
 import { NextContact } from './next-contact';
@@ -26,7 +26,7 @@ export function CompanyCards({ companies, query, pendingRows }: CompanyCardsProp
               <span className="flex h-5 items-center gap-2 text-12 text-muted">
                 {company.nextContactOn ? <NextContact day={company.nextContactOn} isBrief /> : null}
                 <span className="truncate">
-                  <Highlight text={secondLine(company, query)} query={query} />
+                  <SecondLine company={company} query={query} />
                 </span>
               </span>
             </span>
@@ -46,7 +46,7 @@ export function CompanyCards({ companies, query, pendingRows }: CompanyCardsProp
 }
 
 /** What helps to tell companies apart; the phone when it is what was searched for. */
-function secondLine(company: Company, query: string): string {
-  if (/^\d{4,}$/.test(query) && company.phone) return company.phone;
-  return [company.shortName, company.industry, company.owner?.name].filter(Boolean).join(' · ');
+function SecondLine({ company, query }: { company: Company; query: string }) {
+  if (company.phone && splitPhoneTail(company.phone, query).length > 1) return <HighlightPhone phone={company.phone} query={query} />;
+  return <Highlight text={[company.shortName, company.industry, company.owner?.name].filter(Boolean).join(' · ')} query={query} />;
 }

@@ -2,7 +2,7 @@ import type { InputHTMLAttributes } from 'react';
 import type { Key } from '../../i18n';
 import { useT } from '../../i18n/context';
 import { Choice } from '../../ui/choice';
-import { Field, TextArea, TextInput } from '../../ui/field';
+import { Field, TextInput } from '../../ui/field';
 import { fieldErrorText } from '../shell/error-text';
 import { useSignedIn } from '../session/session';
 import { parseAmount } from './amount';
@@ -23,6 +23,7 @@ const INPUTS: Partial<Record<FieldName, InputHTMLAttributes<HTMLInputElement>>> 
   phone: { type: 'tel', inputMode: 'tel', autoComplete: 'off' },
   email: { type: 'email', inputMode: 'email', autoComplete: 'off', autoCapitalize: 'off' },
   website: { inputMode: 'url', autoComplete: 'off', autoCapitalize: 'off' },
+  address: { maxLength: 300, autoComplete: 'off' },
   industry: { maxLength: 60, autoComplete: 'off' },
   annualRevenue: { autoComplete: 'off' },
   uscc: { maxLength: 18, autoComplete: 'off', autoCapitalize: 'characters', spellCheck: false },
@@ -46,23 +47,19 @@ export function CompanyForm({ draft, errors, fields, onChange }: CompanyFormProp
       <Field
         key={field}
         label={t(`company.field.${field}`)}
-        error={error ? fieldErrorText(error, t) : undefined}
+        error={error ? fieldErrorText(field, error, t) : undefined}
         hint={hint(field)}
       >
-        {(ids) =>
-          field === 'address' ? (
-            <TextArea {...ids} name={field} value={draft[field]} onChange={(event) => onChange(field, event.target.value)} />
-          ) : (
-            <TextInput
-              {...ids}
-              {...INPUTS[field]}
-              name={field}
-              required={field === 'name'}
-              value={draft[field]}
-              onChange={(event) => onChange(field, event.target.value)}
-            />
-          )
-        }
+        {(ids) => (
+          <TextInput
+            {...ids}
+            {...INPUTS[field]}
+            name={field}
+            required={field === 'name'}
+            value={draft[field]}
+            onChange={(event) => onChange(field, event.target.value)}
+          />
+        )}
       </Field>
     );
   });

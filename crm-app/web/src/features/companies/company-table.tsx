@@ -5,7 +5,7 @@ import type { Company, CompanySort } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { cx } from '../../ui/class-names';
 import { Skeleton } from '../../ui/feedback';
-import { Highlight } from '../../ui/highlight';
+import { Highlight, HighlightPhone } from '../../ui/highlight';
 import { useSignedIn } from '../session/session';
 import { LevelMark } from './level-mark';
 import { NextContact } from './next-contact';
@@ -120,7 +120,7 @@ function CompanyRow({ company, query }: { company: Company; query: string }) {
       </td>
       <td className={CELL}>{company.level ? <LevelMark level={company.level} /> : null}</td>
       <td className={cx(CELL, 'hidden wide:table-cell')}>{company.industry}</td>
-      <td className={CELL}>{company.phone ? <Highlight text={company.phone} query={query} /> : null}</td>
+      <td className={CELL}>{company.phone ? <HighlightPhone phone={company.phone} query={query} /> : null}</td>
       <td className={CELL}>
         {company.nextContactOn ? (
           <NextContact day={company.nextContactOn} />

@@ -1,5 +1,5 @@
 import { useRef, useState } from 'react';
-import { ApiError } from '../../api/problem';
+import { fieldErrors } from '../shell/error-text';
 import { checkDraft, isFieldName, type Draft, type DraftErrors, type FieldName } from './fields';
 
 /** A form being filled in: its values, what is wrong with them, and whether anything would be lost. */
@@ -16,11 +16,10 @@ export function useDraft(initial: Draft) {
 
   const show = (found: DraftErrors) => {
     setErrors(found);
-    const [first] = Object.keys(found);
     // The first field with an error, in the order in which people see them.
     const marked = [...(formRef.current?.querySelectorAll<HTMLElement>('[name]') ?? [])];
     marked.find((element) => (element.getAttribute('name') ?? '') in found)?.focus();
-    return first === undefined;
+    return Object.keys(found).length === 0;
   };
 
   return {
@@ -31,16 +30,10 @@ export function useDraft(initial: Draft) {
     change,
     /** Marks what is wrong; true when nothing is. */
     check: () => show(checkDraft(draft)),
-    showServerErrors: (error: unknown) => show(serverErrors(error)),
+    showServerErrors: (error: unknown) => show(companyErrors(error)),
   };
 }
 
-function serverErrors(error: unknown): DraftErrors {
-  const errors: DraftErrors = {};
-  if (!(error instanceof ApiError)) return errors;
-  for (const { pointer, code } of error.fields) {
-    const field = pointer.replace(/^\//, '');
-    if (isFieldName(field)) errors[field] = code;
-  }
-  return errors;
+function companyErrors(error: unknown): DraftErrors {
+  return Object.fromEntries(Object.entries(fieldErrors(error)).filter(([field]) => isFieldName(field)));
 }

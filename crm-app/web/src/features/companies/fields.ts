@@ -74,10 +74,10 @@ export function sameValue(field: FieldName, left: string | null | undefined, rig
 export function checkDraft(draft: Draft): DraftErrors {
   const errors: DraftErrors = {};
   if (draft.name.trim() === '') errors.name = 'required';
-  if (draft.email.trim() !== '' && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(draft.email.trim())) errors.email = 'email';
-  if (draft.phone.trim() !== '' && !/^[+\d][\d\s()-]{2,}$/.test(draft.phone.trim().normalize('NFKC'))) errors.phone = 'phone';
-  if (draft.uscc.trim() !== '' && !/^[0-9A-Za-z]{18}$/.test(draft.uscc.trim())) errors.uscc = 'uscc';
-  if (draft.annualRevenue.trim() !== '' && parseAmount(draft.annualRevenue) === null) errors.annualRevenue = 'decimal';
+  if (draft.email.trim() !== '' && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(draft.email.trim())) errors.email = 'format';
+  if (draft.phone.trim() !== '' && !/^[\d\s+().-]{3,}$/.test(draft.phone.trim().normalize('NFKC'))) errors.phone = 'format';
+  if (draft.uscc.trim() !== '' && !/^[0-9A-Za-z]{18}$/.test(draft.uscc.trim())) errors.uscc = 'format';
+  if (draft.annualRevenue.trim() !== '' && parseAmount(draft.annualRevenue) === null) errors.annualRevenue = 'format';
   return errors;
 }
 

@@ -13,7 +13,7 @@ import { useWriteGuard } from '../shell/write-guard';
 import { CompanyCards } from './company-cards';
 import { CompanyTable } from './company-table';
 import { CreateDialog } from './create-dialog';
-import { searchable, useListState } from './list-state';
+import { useListState } from './list-state';
 import { useCompanies } from './queries';
 import { useRowKeys } from './row-keys';
 import { SearchBox } from './search-box';
@@ -62,7 +62,7 @@ function CompanyList({ onCreate }: { onCreate: (name?: string) => void }) {
   const t = useT();
   const isDesk = useIsDesk();
   const [state, setState] = useListState();
-  const query = searchable(state.q);
+  const query = state.q;
   const list = useCompanies({ q: query, sort: state.sort });
   const canLoadMore = list.hasNextPage && !list.isFetchingNextPage && !list.isFetchNextPageError;
   const endRef = useInView(() => void list.fetchNextPage(), canLoadMore);

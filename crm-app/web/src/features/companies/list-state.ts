@@ -38,9 +38,3 @@ export function useListState(): [ListState, (next: Partial<ListState>) => void] 
   }, [address]);
   return [state, (next) => navigate(writeListState({ ...state, ...next }), { replace: true })];
 }
-
-/** What to ask the server: two characters find something, one would find half the list. */
-export function searchable(q: string): string {
-  const text = q.normalize('NFKC').trim();
-  return [...text].length >= 2 ? text : '';
-}

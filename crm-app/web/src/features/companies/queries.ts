@@ -29,7 +29,12 @@ export function useCompany(id: string) {
 }
 
 export function useCompanyAudit(id: string) {
-  return useQuery({ queryKey: auditKey(id), queryFn: ({ signal }) => listCompanyAudit(id, signal) });
+  return useInfiniteQuery({
+    queryKey: auditKey(id),
+    queryFn: ({ pageParam, signal }) => listCompanyAudit(id, pageParam, signal),
+    initialPageParam: null as string | null,
+    getNextPageParam: (last) => last.nextCursor,
+  });
 }
 
 export function useCreateCompany() {

@@ -5,7 +5,6 @@ import { TextInput } from '../../ui/field';
 import { IconButton } from '../../ui/button';
 import { useIsDesk } from '../../ui/hooks';
 import { useShortcut } from '../../ui/shortcuts';
-import { searchable } from './list-state';
 
 const PAUSE_MS = 180;
 
@@ -43,7 +42,6 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
     latest.current('');
     input.current?.focus();
   };
-  const isTooShort = text.trim() !== '' && searchable(text) === '' && !isComposing;
 
   return (
     <search className="relative min-w-0 flex-1 desk:max-w-96">
@@ -55,7 +53,6 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
         inputMode="search"
         enterKeyHint="search"
         aria-label={t('companies.search')}
-        aria-describedby="search-note"
         placeholder={t(isDesk ? 'companies.search.placeholder' : 'companies.search.placeholderShort')}
         autoComplete="off"
         spellCheck={false}
@@ -89,9 +86,6 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
           <X aria-hidden className="size-4" />
         </IconButton>
       )}
-      <p id="search-note" role="status" className={isTooShort ? 'absolute top-full left-0 z-10 mt-1 text-12 text-muted' : 'sr-only'}>
-        {isTooShort ? t('companies.search.tooShort') : ''}
-      </p>
     </search>
   );
 }

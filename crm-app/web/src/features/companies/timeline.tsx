@@ -23,7 +23,14 @@ export function Timeline({ companyId }: { companyId: string }) {
         {t('companies.timeline')}
       </h2>
       {audit.data ? (
-        <Days entries={audit.data.items} />
+        <>
+          <Days entries={audit.data.pages.flatMap((page) => page.items)} />
+          {audit.hasNextPage ? (
+            <Button busy={audit.isFetchingNextPage} onClick={() => void audit.fetchNextPage()}>
+              {t('audit.older')}
+            </Button>
+          ) : null}
+        </>
       ) : audit.isPending ? (
         <PendingEntries />
       ) : (
@@ -88,11 +95,7 @@ function Changes({ changes }: { changes: AuditEntry['changes'] }) {
         <div key={field} className="flex gap-2 py-0.5">
           <dt className="shrink-0 text-muted">{fieldLabel(field, t)}</dt>
           <dd className="min-w-0">
-            <del className="text-muted">{fieldText(field, before) ?? t('conflict.empty')}</del>
-            <span aria-hidden className="mx-1 text-muted">
-              →
-            </span>
-            <ins className="no-underline">{fieldText(field, after) ?? t('conflict.empty')}</ins>
+            <Change before={fieldText(field, before)} after={fieldText(field, after)} />
           </dd>
         </div>
       ))}
@@ -102,6 +105,21 @@ function Changes({ changes }: { changes: AuditEntry['changes'] }) {
         </button>
       ) : null}
     </dl>
+  );
+}
+
+/** What was filled in needs no "before"; what was emptied needs a word, not a blank. */
+function Change({ before, after }: { before: string | null; after: string | null }) {
+  const t = useT();
+  if (before === null) return <ins className="no-underline">{after ?? t('conflict.empty')}</ins>;
+  return (
+    <>
+      <del className="text-muted">{before}</del>
+      <span aria-hidden className="mx-1 text-muted">
+        →
+      </span>
+      <ins className="no-underline">{after ?? t('conflict.empty')}</ins>
+    </>
   );
 }
 

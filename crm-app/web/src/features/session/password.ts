@@ -1,6 +1,6 @@
 /** A hint about a password while it is typed. The server decides; this only helps to choose well. */
 
-export const PASSWORD_MIN = 10;
+export const PASSWORD_MIN = 8;
 
 export type Strength = { level: 'short'; missing: number } | { level: 'weak' | 'fair' | 'strong' };
 
@@ -19,7 +19,7 @@ export function passwordStrength(password: string): Strength {
   const pool = POOLS.reduce((sum, [pattern, size]) => (pattern.test(password) ? sum + size : sum), 0);
   const surprising = characters.filter((character, index) => isSurprising(character, characters[index - 1])).length;
   const bits = surprising * Math.log2(Math.max(pool, 2));
-  if (bits < 45) return { level: 'weak' };
+  if (bits < 40) return { level: 'weak' };
   return { level: bits < 70 ? 'fair' : 'strong' };
 }
 

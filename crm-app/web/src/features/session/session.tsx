@@ -11,6 +11,7 @@ const SESSION_KEY = ['session'] as const;
 const SHELL_KEY = 'shell';
 // The provider may make a workspace read-only at any time; a person should not find out by a failing save.
 const REFRESH_MS = 60_000;
+const RETRY_MS = 5_000;
 
 export function useSessionQuery() {
   return useQuery({
@@ -21,7 +22,7 @@ export function useSessionQuery() {
       return session;
     },
     staleTime: REFRESH_MS,
-    refetchInterval: REFRESH_MS,
+    refetchInterval: (query) => (query.state.status === 'error' ? RETRY_MS : REFRESH_MS),
   });
 }
 

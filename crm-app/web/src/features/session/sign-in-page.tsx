@@ -70,7 +70,7 @@ function SignInForm({ isExpired }: { isExpired: boolean }) {
           </Banner>
         </div>
       ) : null}
-      <Field label={t('session.email')} error={missing === 'email' ? t('session.error.required') : undefined}>
+      <Field label={t('session.email')} error={missing === 'email' ? t('field.required') : undefined}>
         {(ids) => (
           <TextInput
             {...ids}
@@ -85,7 +85,7 @@ function SignInForm({ isExpired }: { isExpired: boolean }) {
           />
         )}
       </Field>
-      <Field label={t('session.password')} error={missing === 'password' ? t('session.error.required') : undefined}>
+      <Field label={t('session.password')} error={missing === 'password' ? t('field.required') : undefined}>
         {(ids) => (
           <PasswordInput
             {...ids}

@@ -11,7 +11,7 @@ import { cx } from '../../ui/class-names';
 import { Banner, Skeleton } from '../../ui/feedback';
 import { Field, TextInput } from '../../ui/field';
 import { useDocumentTitle } from '../../ui/hooks';
-import { errorText } from '../shell/error-text';
+import { errorText, fieldErrors, fieldErrorText } from '../shell/error-text';
 import { SessionFrame } from './frame';
 import { PASSWORD_MIN, passwordStrength, type Strength } from './password';
 import { PasswordInput } from './password-input';
@@ -60,20 +60,14 @@ function ChoosePassword({ token, preview, onEntered }: { token: string; preview:
     if (strength.level === 'short') return passwordRef.current?.focus();
     if (!submit.isPending) submit.mutate();
   };
-  const isTooWeak = isProblem(submit.error, 'invalid');
-  const error =
-    isRefused && strength.level === 'short'
-      ? t('password.error.short', { min: PASSWORD_MIN })
-      : isTooWeak
-        ? t('password.error.weak')
-        : undefined;
+  const code = isRefused && strength.level === 'short' ? 'too-short' : fieldErrors(submit.error)['password'];
 
   return (
     <SessionFrame>
       <h1 className="text-28 text-balance">{t('welcome.title', { name: preview.name })}</h1>
       <p className="mt-2 mb-6 text-muted">{t('welcome.lead', { workspace: preview.displayName })}</p>
       <form noValidate onSubmit={onSubmit} className="flex flex-col gap-4">
-        {submit.isError && !isTooWeak ? (
+        {submit.isError && code === undefined ? (
           <div className="overflow-hidden rounded-md">
             <Banner tone="warn" role="alert">
               {errorText(submit.error, t)}
@@ -94,7 +88,7 @@ function ChoosePassword({ token, preview, onEntered }: { token: string; preview:
             />
           )}
         </Field>
-        <Field label={t('welcome.password')} error={error} hint={<StrengthHint password={password} strength={strength} />}>
+        <Field label={t('welcome.password')} error={code && fieldErrorText('password', code, t)} hint={<StrengthHint password={password} strength={strength} />}>
           {(ids) => (
             <PasswordInput
               {...ids}

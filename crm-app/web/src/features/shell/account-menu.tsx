@@ -9,7 +9,7 @@ import { useToast } from '../../ui/toast';
 import { useSignedIn, useSignOut } from '../session/session';
 import { errorText } from './error-text';
 
-export function AccountMenu({ look, onShowShortcuts }: { look: 'side' | 'tab'; onShowShortcuts: () => void }) {
+export default function AccountMenu({ look, onShowShortcuts }: { look: 'side' | 'tab'; onShowShortcuts: () => void }) {
   const { t, locale, chooseLocale } = useI18n();
   const { session } = useSignedIn();
   const theme = useTheme();
@@ -63,11 +63,11 @@ function SideTrigger({ name, ...rest }: { name: string }) {
   return (
     <button
       type="button"
-      aria-label={`${t('account.menu')}: ${name}`}
       className="flex h-11 w-full items-center gap-2 rounded-md px-2 text-left hover:bg-wash data-[state=open]:bg-wash"
       {...rest}
     >
       <Avatar name={name} />
+      <span className="sr-only">{t('account.menu')}</span>
       <span className="min-w-0 flex-1 truncate">{name}</span>
       <ChevronsUpDown aria-hidden className="size-4 text-muted" strokeWidth={1.75} />
     </button>

@@ -1,5 +1,5 @@
 import { Building2, UsersRound, type LucideIcon } from 'lucide-react';
-import { useState, type ReactNode } from 'react';
+import { lazy, Suspense, useState, type ReactNode } from 'react';
 import { Link, useRoute } from 'wouter';
 import { useT } from '../../i18n/context';
 import type { Key } from '../../i18n';
@@ -9,8 +9,10 @@ import { useOnline } from '../../ui/hooks';
 import { Seal } from '../../ui/seal';
 import { useShortcut } from '../../ui/shortcuts';
 import { useSignedIn } from '../session/session';
-import { AccountMenu } from './account-menu';
-import { ShortcutSheet } from './shortcut-sheet';
+
+// Menus bring their own positioning library; the first paint does without both.
+const AccountMenu = lazy(() => import('./account-menu'));
+const ShortcutSheet = lazy(() => import('./shortcut-sheet'));
 
 interface Place {
   href: string;
@@ -51,7 +53,9 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
           ))}
         </nav>
         <div className="border-t border-line p-2">
-          <AccountMenu look="side" onShowShortcuts={() => setIsHelpOpen(true)} />
+          <Suspense fallback={<div className="h-11" />}>
+            <AccountMenu look="side" onShowShortcuts={() => setIsHelpOpen(true)} />
+          </Suspense>
         </div>
       </aside>
       <div className="flex min-h-0 min-w-0 flex-1 flex-col">
@@ -67,9 +71,15 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
         {places.map((place) => (
           <TabLink key={place.href} place={place} />
         ))}
-        <AccountMenu look="tab" onShowShortcuts={() => setIsHelpOpen(true)} />
+        <Suspense fallback={<div className="flex-1" />}>
+          <AccountMenu look="tab" onShowShortcuts={() => setIsHelpOpen(true)} />
+        </Suspense>
       </nav>
-      {isHelpOpen ? <ShortcutSheet onClose={() => setIsHelpOpen(false)} /> : null}
+      {isHelpOpen ? (
+        <Suspense fallback={null}>
+          <ShortcutSheet onClose={() => setIsHelpOpen(false)} />
+        </Suspense>
+      ) : null}
     </div>
   );
 }

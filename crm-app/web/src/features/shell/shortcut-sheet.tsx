@@ -12,7 +12,7 @@ const SHORTCUTS: readonly [Key, readonly string[]][] = [
   ['shortcuts.help', ['?']],
 ];
 
-export function ShortcutSheet({ onClose }: { onClose: () => void }) {
+export default function ShortcutSheet({ onClose }: { onClose: () => void }) {
   const t = useT();
   return (
     <Dialog title={t('shortcuts.title')} closeLabel={t('action.close')} onClose={onClose}>

@@ -1,6 +1,4 @@
-import { Check, Copy } from 'lucide-react';
 import { useRef, useState, type FormEvent } from 'react';
-import { ApiError } from '../../api/problem';
 import type { InvitedUser, Role } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
@@ -9,16 +7,11 @@ import { Dialog, DialogActions, DialogBody } from '../../ui/dialog';
 import { Banner } from '../../ui/feedback';
 import { Field, TextInput } from '../../ui/field';
 import { isSubmitKey } from '../../ui/shortcuts';
-import { errorText, fieldErrorText } from '../shell/error-text';
+import { errorText, fieldErrors, fieldErrorText } from '../shell/error-text';
 import { useInviteUser } from './queries';
 
 /** Invites by a link that one hands over oneself: no mail server is needed. */
-export function InviteDialog({ onClose }: { onClose: () => void }) {
-  const [invited, setInvited] = useState<InvitedUser | null>(null);
-  return invited === null ? <AskDialog onInvited={setInvited} onClose={onClose} /> : <HandOverDialog user={invited} onClose={onClose} />;
-}
-
-function AskDialog({ onInvited, onClose }: { onInvited: (user: InvitedUser) => void; onClose: () => void }) {
+export function InviteDialog({ onInvited, onClose }: { onInvited: (user: InvitedUser) => void; onClose: () => void }) {
   const t = useT();
   const invite = useInviteUser();
   const formRef = useRef<HTMLFormElement>(null);
@@ -37,15 +30,15 @@ function AskDialog({ onInvited, onClose }: { onInvited: (user: InvitedUser) => v
     if (invite.isPending) return;
     const found: Record<string, string> = {};
     if (name.trim() === '') found['name'] = 'required';
-    if (!/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(email.trim())) found['email'] = email.trim() === '' ? 'required' : 'email';
+    if (!/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(email.trim())) found['email'] = email.trim() === '' ? 'required' : 'format';
     show(found);
     if (Object.keys(found).length > 0) return;
     invite.mutate(
       { name: name.trim(), email: email.trim(), role },
-      { onSuccess: onInvited, onError: (error) => show(serverErrors(error)) },
+      { onSuccess: onInvited, onError: (error) => show(fieldErrors(error)) },
     );
   };
-  const error = (field: string) => (errors[field] ? fieldErrorText(errors[field], t) : undefined);
+  const error = (field: string) => (errors[field] ? fieldErrorText(field, errors[field], t) : undefined);
 
   return (
     <Dialog title={t('users.invite.title')} closeLabel={t('action.close')} onClose={onClose}>
@@ -102,50 +95,4 @@ function AskDialog({ onInvited, onClose }: { onInvited: (user: InvitedUser) => v
       </form>
     </Dialog>
   );
-}
-
-function HandOverDialog({ user, onClose }: { user: InvitedUser; onClose: () => void }) {
-  const t = useT();
-  const linkRef = useRef<HTMLInputElement>(null);
-  const [isCopied, setIsCopied] = useState(false);
-  const link = new URL(user.link, window.location.origin).href;
-  const copy = async () => {
-    linkRef.current?.select();
-    try {
-      await navigator.clipboard.writeText(link);
-      setIsCopied(true);
-    } catch {
-      // Without the permission the link stands selected, ready for the person's own copy.
-      linkRef.current?.focus();
-    }
-  };
-  return (
-    <Dialog title={t('users.invite.done.title')} closeLabel={t('action.close')} onClose={onClose}>
-      <DialogBody>
-        <p>{t('users.invite.done.lead', { name: user.name })}</p>
-        <TextInput
-          ref={linkRef}
-          readOnly
-          aria-label={t('users.invite.done.link')}
-          value={link}
-          onFocus={(event) => event.target.select()}
-          className="bg-wash"
-        />
-        <p className="text-13 text-muted">{t('users.invite.done.how')}</p>
-        <p className="text-13 text-muted">{t('users.invite.done.once')}</p>
-      </DialogBody>
-      <DialogActions>
-        <Button variant="primary" autoFocus onClick={() => void copy()}>
-          {isCopied ? <Check aria-hidden className="size-4" /> : <Copy aria-hidden className="size-4" />}
-          <span aria-live="polite">{t(isCopied ? 'action.copied' : 'action.copy')}</span>
-        </Button>
-        <Button onClick={onClose}>{t('action.close')}</Button>
-      </DialogActions>
-    </Dialog>
-  );
-}
-
-function serverErrors(error: unknown): Record<string, string> {
-  if (!(error instanceof ApiError)) return {};
-  return Object.fromEntries(error.fields.map(({ pointer, code }) => [pointer.replace(/^\//, ''), code]));
 }

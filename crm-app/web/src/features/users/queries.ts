@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import type { User } from '../../api/types';
-import { inviteUser, listUsers, updateUser } from '../../api/users';
+import { inviteUser, listUsers, renewLink, updateUser } from '../../api/users';
 
 const USERS = ['users'] as const;
 
@@ -19,6 +19,10 @@ export function useUpdateUser() {
     mutationFn: ({ id, patch }: { id: string; patch: Partial<Pick<User, 'name' | 'role' | 'status'>> }) => updateUser(id, patch),
     onSettled: () => client.invalidateQueries({ queryKey: USERS }),
   });
+}
+
+export function useRenewLink() {
+  return useMutation({ mutationFn: renewLink });
 }
 
 /** An invitation holds a seat from the start, so that whoever accepts it gets in. */

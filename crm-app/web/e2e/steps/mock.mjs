@@ -1,0 +1,111 @@
+// @ts-check
+// States that a real tenant shows only at times: a full list, read-only, no seat left, a session that ended.
+import { expect, expectEqual } from '../expect.mjs';
+import { DESK, PHONE } from '../session.mjs';
+
+/**
+ * @typedef {import('../session.mjs').Session} Session
+ * @typedef {import('../mock/world.mjs').World} World
+ * @typedef {import('playwright-core').Page} Page
+ */
+
+/** @param {Session} session @param {World} world @param {import('./tenant.mjs').Step} step */
+export async function onTheMock(session, world, step) {
+  world.seed();
+  const context = await session.open();
+  const page = await session.page(context);
+  await step('a list of real length, sorted by name from the address', () => longList(session, world, page));
+  await step('read-only is said before anything fails', () => readOnly(session, world, page));
+  await step('no seat left is said before anything fails', () => fullHouse(session, world, page));
+  await step('an ended session leads to sign-in and back to the same page', () => endedSession(world, page));
+  await context.close();
+}
+
+/** @param {Session} session @param {World} world @param {Page} page */
+async function longList(session, world, page) {
+  await signIn(world, page);
+  await page.getByRole('link', { name: '宁波远航国际物流有限公司' }).waitFor();
+  for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+    await page.emulateMedia({ colorScheme });
+    await page.locator(`html[data-theme=${colorScheme}]`).waitFor();
+    await page.setViewportSize(DESK);
+    await session.shoot(page, `list-desk-${colorScheme}`);
+    await page.setViewportSize(PHONE);
+    await page.getByRole('list').first().waitFor();
+    await session.shoot(page, `list-phone-${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize(DESK);
+  await page.getByRole('button', { name: '名称' }).click();
+  await page.waitForURL((url) => url.searchParams.get('sort') === 'name');
+  await page.getByRole('columnheader', { name: '名称' }).and(page.locator('[aria-sort=ascending]')).waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 2, name: '动态' }).waitFor();
+  await page.locator('article').getByRole('link', { name: '客户' }).click();
+  await page.waitForURL((url) => url.searchParams.get('sort') === 'name');
+}
+
+/** @param {Session} session @param {World} world @param {Page} page */
+async function readOnly(session, world, page) {
+  world.workspace.state = 'ReadOnly';
+  await page.reload();
+  await page.getByText('工作区现在是只读：可以查看').waitFor();
+  await session.checkAccessibility(page, 'read-only');
+  await session.shoot(page, 'read-only-desk-light');
+  await page.getByRole('button', { name: '新建客户' }).click();
+  await page.getByText('工作区现在是只读，暂时不能修改').waitFor();
+  expectEqual(await page.getByRole('dialog').count(), 0, 'dialogs while read-only');
+  world.workspace.state = 'Active';
+  await page.reload();
+  await page.getByRole('button', { name: '新建客户' }).click();
+  // It becomes read-only while the form is open: the answer is explained and nothing typed is lost.
+  world.workspace.state = 'ReadOnly';
+  await page.getByLabel('名称').fill('来不及保存的公司');
+  await page.getByLabel('名称').press('Control+Enter');
+  await page.getByRole('alert').getByText('没有保存').waitFor();
+  expectEqual(await page.getByLabel('名称').inputValue(), '来不及保存的公司', 'what had been typed');
+  await page.getByText('工作区现在是只读：可以查看').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: '放弃修改' }).click();
+  world.workspace.state = 'Active';
+  await page.reload();
+}
+
+/** @param {Session} session @param {World} world @param {Page} page */
+async function fullHouse(session, world, page) {
+  world.workspace.seats = 2;
+  await page.goto('/users');
+  await page.getByText('席位已用完。停用一位成员').waitFor();
+  expect(await page.getByRole('button', { name: '邀请成员' }).isDisabled(), 'inviting should be impossible');
+  await session.shoot(page, 'people-full-desk-light');
+  world.workspace.seats = 5;
+}
+
+/** @param {World} world @param {Page} page */
+async function endedSession(world, page) {
+  await page.goto('/companies?sort=name');
+  await page.getByRole('link', { name: '宁波远航国际物流有限公司' }).waitFor();
+  world.sessions.clear();
+  await page.getByRole('searchbox').fill('物流');
+  await page.getByText('登录已过期').waitFor();
+  await fillSignIn(world, page);
+  await page.locator('mark', { hasText: '物流' }).first().waitFor();
+  expect(page.url().includes('sort=name'), `the address was lost: ${page.url()}`);
+}
+
+/** @param {World} world @param {Page} page */
+async function signIn(world, page) {
+  await page.goto('/companies');
+  await fillSignIn(world, page);
+}
+
+/** @param {World} world @param {Page} page */
+async function fillSignIn(world, page) {
+  const [admin] = world.users;
+  await page.getByLabel('邮箱').fill(admin?.email ?? '');
+  await page.getByLabel('密码', { exact: true }).fill(admin?.password ?? '');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: '客户' }).waitFor();
+}
