@@ -93,15 +93,20 @@ impl Activity {
     /// Returns when the connection has been overdue in one way.
     pub(super) async fn overdue(&self, limits: &Limits) -> Overdue {
         loop {
-            let (deadline, reason) = self.deadline(limits);
-            if deadline <= Instant::now() {
+            if let Some(reason) = self.overdue_now(limits) {
                 return reason;
             }
             tokio::select! {
-                () = sleep_until(deadline) => {}
+                () = sleep_until(self.deadline(limits).0) => {}
                 () = self.falls_idle.notified() => {}
             }
         }
+    }
+
+    /// Whether the connection is overdue at this moment.
+    pub(super) fn overdue_now(&self, limits: &Limits) -> Option<Overdue> {
+        let (deadline, reason) = self.deadline(limits);
+        (deadline <= Instant::now()).then_some(reason)
     }
 
     fn deadline(&self, limits: &Limits) -> (Instant, Overdue) {

@@ -27,14 +27,21 @@ pub(super) struct Arrival<'a> {
 /// What is to be done with a request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict<'a> {
-    /// Nobody's: answered by the gateway.
+    /// It is nobody's.
     Refuse(Answer),
-    /// This tenant's, but answered by the gateway.
-    AnswerFor(&'a Route, Address, Answer),
-    /// To be repeated over TLS.
-    Redirect(&'a Route, Address, HeaderValue),
-    /// To be handed to the tenant.
-    Pass(&'a Route, Address),
+    /// It is this tenant's.
+    For(&'a Route, Address, Step),
+}
+
+/// What is to be done with a tenant's request.
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    /// Hand it to the tenant.
+    Pass,
+    /// Send the client to the same place over TLS.
+    Redirect(HeaderValue),
+    /// Answer instead of the tenant.
+    Answer(Answer),
 }
 
 /// Decides about a request.
@@ -56,31 +63,30 @@ pub(super) fn admit<'a>(table: &'a RouteTable, arrival: &Arrival<'_>) -> Verdict
         return Verdict::Refuse(Answer::BadRequest);
     }
     let Some(route) = table.get(&address.host) else { return Verdict::Refuse(Answer::UnknownAddress) };
+    let step = step(route, &address.host, arrival);
+    Verdict::For(route, address, step)
+}
 
-    let certificate = (arrival.certificate_for)(&address.host);
-    match (arrival.scheme, certificate.as_deref()) {
-        // HTTP/2 clients use one connection for every host that its certificate covers, and no other.
-        (Scheme::Https, Some(current)) if arrival.certificate != Some(current) => {
-            return Verdict::AnswerFor(route, address, Answer::Misdirected);
+fn step(route: &Route, host: &Host, arrival: &Arrival<'_>) -> Step {
+    let certificate = (arrival.certificate_for)(host);
+    match (arrival.scheme, certificate) {
+        // HTTP/2 clients use one connection for every host that its certificate covers, and for no other.
+        (Scheme::Https, current) if current.is_none() || current.as_deref() != arrival.certificate => {
+            return Step::Answer(Answer::Misdirected);
         }
-        (Scheme::Https, None) => return Verdict::AnswerFor(route, address, Answer::Misdirected),
         (Scheme::Http, Some(_)) => {
-            return match https_address(&address.host, arrival) {
-                Some(location) => Verdict::Redirect(route, address, location),
-                None => Verdict::AnswerFor(route, address, Answer::BadRequest),
-            };
+            return https_address(host, arrival).map_or(Step::Answer(Answer::BadRequest), Step::Redirect);
         }
-        (Scheme::Https, Some(_)) | (Scheme::Http, None) => {}
+        (Scheme::Https, _) | (Scheme::Http, None) => {}
     }
     match route.state {
-        ServiceState::Suspended => return Verdict::AnswerFor(route, address, Answer::Suspended),
-        ServiceState::Unavailable => return Verdict::AnswerFor(route, address, Answer::Unreachable),
-        ServiceState::Active | ServiceState::ReadOnly => {}
+        ServiceState::Suspended => Step::Answer(Answer::Suspended),
+        ServiceState::Unavailable => Step::Answer(Answer::Unreachable),
+        ServiceState::Active | ServiceState::ReadOnly if arrival.max_body_bytes < arrival.announced_bytes => {
+            Step::Answer(Answer::TooLarge)
+        }
+        ServiceState::Active | ServiceState::ReadOnly => Step::Pass,
     }
-    if arrival.max_body_bytes < arrival.announced_bytes {
-        return Verdict::AnswerFor(route, address, Answer::TooLarge);
-    }
-    Verdict::Pass(route, address)
 }
 
 fn https_address(host: &Host, arrival: &Arrival<'_>) -> Option<HeaderValue> {
@@ -131,9 +137,11 @@ mod tests {
         };
         match admit(&table, &arrival) {
             Verdict::Refuse(answer) => format!("refuse {}", answer.label()),
-            Verdict::AnswerFor(_, _, answer) => answer.label().to_owned(),
-            Verdict::Redirect(_, _, location) => format!("redirect {}", location.to_str().unwrap()),
-            Verdict::Pass(route, address) => format!("pass {} {address}", route.tenant),
+            Verdict::For(_, _, Step::Answer(answer)) => answer.label().to_owned(),
+            Verdict::For(_, _, Step::Redirect(location)) => {
+                format!("redirect {}", location.to_str().unwrap())
+            }
+            Verdict::For(route, address, Step::Pass) => format!("pass {} {address}", route.tenant),
         }
     }
 

@@ -79,7 +79,8 @@ pub(super) async fn accept(gateway: Arc<Gateway>, listener: TcpListener, tls: Op
                     let Ok(permit) = Arc::clone(&gateway.places).acquire_owned().await else { return };
                     let place = Place::new(open.clone(), permit);
                     let connection = serve(Arc::clone(&gateway), stream, peer, tls.clone(), place);
-                    gateway.tasks.spawn(connection);
+                    let abort = gateway.abort.clone();
+                    gateway.tasks.spawn(async move { abort.run_until_cancelled(connection).await });
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
@@ -134,28 +135,24 @@ where
     };
     let server = server(&gateway.limits);
     let mut connection = std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let first_end = tokio::select! {
+    let overdue = tokio::select! {
         result = connection.as_mut() => return finished(result),
         overdue = client.activity.overdue(&gateway.limits) => Some(overdue),
         () = gateway.close.cancelled() => None,
-        () = gateway.abort.cancelled() => return,
     };
-    match first_end {
-        // Nothing of theirs is in the making: slow heads get no farewell, stalled clients do not read one.
-        Some(overdue @ (Overdue::SlowHead | Overdue::Stalled)) => cut(gateway, overdue),
-        Some(Overdue::Idle) => {
-            connection.as_mut().graceful_shutdown();
-            if let Ok(result) = timeout(FAREWELL, connection).await {
-                finished(result);
-            }
+    // Slow heads have nothing in the making, and who does not read gets no farewell.
+    if let Some(overdue @ (Overdue::SlowHead | Overdue::Stalled)) = overdue {
+        return cut(gateway, overdue);
+    }
+    connection.as_mut().graceful_shutdown();
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return finished(result),
+            () = sleep(FAREWELL) => {}
         }
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                result = connection.as_mut() => finished(result),
-                overdue = client.activity.overdue(&gateway.limits) => cut(gateway, overdue),
-                () = gateway.abort.cancelled() => {}
-            }
+        // A request that came in the last moment, or was open when the gateway closed, is finished first.
+        if let Some(overdue) = client.activity.overdue_now(&gateway.limits) {
+            return cut(gateway, overdue);
         }
     }
 }

@@ -187,7 +187,7 @@ impl Exchange {
                     target: "access",
                     $level,
                     request_id = self.id.to_str().unwrap_or_default(),
-                    client = %self.client.peer.ip(),
+                    client = %self.client.peer.ip().to_canonical(),
                     scheme = self.client.scheme.as_str(),
                     tenant = self.tenant.get().map(String::as_str),
                     host = self.host.get().map(String::as_str),

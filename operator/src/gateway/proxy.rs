@@ -12,7 +12,7 @@ use hyper::body::{Body, Incoming};
 
 use super::{
     Gateway,
-    admission::{Arrival, Verdict, admit},
+    admission::{Arrival, Step, Verdict, admit},
     answer::Answer,
     body::{ClientBody, RequestBody, ResponseBody},
     connection::Client,
@@ -38,36 +38,39 @@ pub(super) async fn handle(
         pages::render(answer, asker, &exchange.id)
     };
 
-    let Some(table) = gateway.routes() else { return Ok(own(Answer::Unreachable, asker)) };
-    let verdict = {
-        let arrival = Arrival {
-            request: &parts,
-            announced_bytes: body.size_hint().lower(),
-            max_body_bytes: gateway.limits.max_body_bytes,
-            scheme: client.scheme,
-            certificate: client.certificate.as_deref(),
-            certificate_for: &|host| gateway.certificate_for(host).map(|(secret, _)| secret),
-            https_port: gateway.https_port,
-        };
-        admit(&table, &arrival)
+    let table = gateway.routes();
+    let verdict = match &table {
+        None => Verdict::Refuse(Answer::Unreachable),
+        Some(table) => {
+            let arrival = Arrival {
+                request: &parts,
+                announced_bytes: body.size_hint().lower(),
+                max_body_bytes: gateway.limits.max_body_bytes,
+                scheme: client.scheme,
+                certificate: client.certificate.as_deref(),
+                certificate_for: &|host| gateway.certificate_for(host).map(|(secret, _)| secret),
+                https_port: gateway.https_port,
+            };
+            admit(table, &arrival)
+        }
     };
     let mut response = match verdict {
         Verdict::Refuse(answer) => own(answer, asker),
-        Verdict::AnswerFor(route, address, answer) => {
+        Verdict::For(route, address, step) => {
             exchange.belongs_to(&route.tenant, address.host.as_str());
-            own(answer, asker.in_language(route.locale))
-        }
-        Verdict::Redirect(route, address, location) => {
-            exchange.belongs_to(&route.tenant, address.host.as_str());
-            exchange.answered(Outcome::Redirected);
-            pages::redirect(location)
-        }
-        Verdict::Pass(route, address) => {
-            exchange.belongs_to(&route.tenant, address.host.as_str());
-            match pass(&gateway, &client, &exchange, route, &address, Request::from_parts(parts, body)).await
-            {
-                Ok(response) => return Ok(response),
-                Err(answer) => own(answer, asker.in_language(route.locale)),
+            match step {
+                Step::Answer(answer) => own(answer, asker.in_language(route.locale)),
+                Step::Redirect(location) => {
+                    exchange.answered(Outcome::Redirected);
+                    pages::redirect(location)
+                }
+                Step::Pass => {
+                    let request = Request::from_parts(parts, body);
+                    match pass(&gateway, &client, &exchange, route, &address, request).await {
+                        Ok(response) => return Ok(response),
+                        Err(answer) => own(answer, asker.in_language(route.locale)),
+                    }
+                }
             }
         }
     };
@@ -88,8 +91,12 @@ async fn pass(
     let (mut parts, body) = request.into_parts();
     let client_half = tunnel::requested(&mut parts, &body);
     let passage = if client_half.is_some() { Passage::WebSocket } else { Passage::Message };
-    let origin =
-        Origin { client: client.peer.ip(), scheme: client.scheme, address, request_id: &exchange.id };
+    let origin = Origin {
+        client: client.peer.ip().to_canonical(),
+        scheme: client.scheme,
+        address,
+        request_id: &exchange.id,
+    };
     headers::to_tenant(&mut parts.headers, &origin, passage);
     let parts = redirected(parts, &route.upstream)?;
     let limits = &gateway.limits;

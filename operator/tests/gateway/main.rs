@@ -7,6 +7,7 @@
 )]
 
 mod abuse;
+mod access_log;
 mod kubernetes;
 mod routing;
 mod shutdown;
