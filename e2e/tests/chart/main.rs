@@ -1,11 +1,14 @@
 //! What the chart renders, with Helm itself.
 
+mod lifecycle;
 mod rights;
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
+use clap::Parser as _;
 use e2e::{helm, toolchain};
+use operator::args::Cli;
 use serde_json::{Value, json};
 
 /// Where the accepted renderings are.
@@ -79,6 +82,21 @@ async fn the_crds_are_ours_and_stay_on_uninstall() -> Result<()> {
         files += 1;
     }
     assert_eq!(rendered.len(), files);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_programs_understand_their_arguments() -> Result<()> {
+    for values in [json!({}), every_option()?] {
+        let objects = objects(&values).await?;
+        let deployments = of_kind(&objects, "Deployment");
+        assert_eq!(deployments.len(), 2);
+        for deployment in deployments {
+            let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+            let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;
+            Cli::try_parse_from(std::iter::once("operator".to_owned()).chain(arguments))?;
+        }
+    }
     Ok(())
 }
 

@@ -1,0 +1,8 @@
+//! The chart's admission policies and roles on a real API server, each tried by the people whom it stops and by those whom
+//! it must let through.
+
+mod data;
+mod lab;
+mod operator;
+mod rights;
+mod types;
