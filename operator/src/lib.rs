@@ -1,9 +1,24 @@
 //! The Tenantry operator: turns `Tenant` objects into customers' CRMs.
+//!
+//! The rooms, in reading order; dependencies point one way, from the controllers to what they use:
 
-pub mod api;
-pub mod gateway;
+pub mod api; // What users write and read: the kinds and their rules.
+pub mod args; // Every flag and environment variable.
+pub mod cluster; // The only door to the Kubernetes API: reads, writes, watches, events. Lists the rights that are needed.
+pub mod gateway; // `operator gateway`: the tenants' web addresses.
+pub mod names; // Names, and every label, annotation and child name derived from them.
+pub mod process; // What keeps the process alive and visible: start-up, backoff, health, metrics, log.
+pub mod quantity; // Amounts in the form in which the API server stores them.
+pub mod references; // The finalizer on Plans and Releases in use.
+pub mod routes; // The route table for the gateway.
+pub mod tenant; // The tenant controller: observe, validate, build, apply, status.
+
+#[cfg(test)]
+mod testing;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+pub use process::controllers::run;
 
 /// A definition as it stands in `crds/`.
 pub fn definition_yaml(definition: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {

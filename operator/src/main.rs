@@ -1,2 +1,56 @@
-//! skeleton
-fn main() {}
+//! Parses arguments, installs the TLS provider and logging, and runs what was asked for.
+
+use std::{fs, io::Write};
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use kube::Client;
+use operator::{
+    api,
+    args::{Cli, Command, CrdsArgs, RunArgs},
+    definition_yaml, gateway,
+    process::telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    telemetry::start(&cli.log);
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("a TLS provider was installed before ours"))?;
+    match cli.command {
+        Command::Run(args) => run(args).await,
+        Command::Crds(args) => crds(&args),
+        Command::Gateway(args) => gateway::run(args).await.context("the gateway stopped"),
+    }
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("failed to find a cluster")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: finishing what is under way"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: finishing what is under way"),
+        }
+    };
+    operator::run(client, args, shutdown).await.context("the operator stopped")
+}
+
+fn crds(args: &CrdsArgs) -> anyhow::Result<()> {
+    for (file, definition) in api::definitions()? {
+        let yaml = definition_yaml(&definition)?;
+        match &args.out {
+            Some(directory) => {
+                fs::create_dir_all(directory)?;
+                let path = directory.join(file);
+                fs::write(&path, yaml).with_context(|| format!("failed to write {}", path.display()))?;
+            }
+            None => writeln!(std::io::stdout().lock(), "---\n{yaml}")?,
+        }
+    }
+    Ok(())
+}

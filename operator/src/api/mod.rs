@@ -5,9 +5,9 @@
 //! of the chart.
 
 pub mod conditions;
-mod plan;
-mod release;
-mod tenant;
+pub mod plan;
+pub mod release;
+pub mod tenant;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,4 +1,5 @@
 //! `Plan`: what a tenant is entitled to and how it is sized.
+#![expect(unreachable_pub, reason = "KubeSchema derives from hidden copies of the structs")]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! `Release`: an immutable version of the CRM.
+#![expect(unreachable_pub, reason = "KubeSchema derives from hidden copies of the structs")]
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

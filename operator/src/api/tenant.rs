@@ -1,4 +1,5 @@
 //! `Tenant`: one customer.
+#![expect(unreachable_pub, reason = "KubeSchema derives from hidden copies of the structs")]
 
 use std::fmt;
 

@@ -64,7 +64,7 @@ fn route_table(name: &str, sight: Sight<ConfigMap>, gateway: &Gateway) -> Option
         Sight::Object(config_map) => config_map,
         Sight::Absent => {
             stale("absent");
-            tracing::warn!(name, "the route table is gone, keeping the last one");
+            tracing::warn!(name, "there is no route table, keeping the last one if there was one");
             return None;
         }
         Sight::Unreadable(error) => {

@@ -1,0 +1,281 @@
+//! What we last saw of every child, in a few hundred bytes each.
+//!
+//! Watches fill it, and so do our own writes: a reconcile right after a write sees what it wrote, not an older world. Of
+//! two versions of one object the newer wins, whichever way it came.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    cluster::{
+        facts::{ChildKind, ClaimFacts, Facts, JobFacts, Kind, NamespaceFacts, PodFacts, WorkloadFacts},
+        fingerprint,
+    },
+    names,
+};
+
+/// Where a child stands. Ordered by namespace first, so that one tenant's children are neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The namespace; for a Namespace its own name.
+    pub namespace: String,
+    /// The kind.
+    pub kind: Kind,
+    /// The name.
+    pub name: String,
+}
+
+/// What we last saw of one child.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Identity, for preconditions.
+    pub uid: String,
+    /// Version, to tell newer from older.
+    pub version: u64,
+    /// Label: the tenant it belongs to.
+    pub tenant: String,
+    /// What we own of it.
+    pub fingerprint: u64,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// It is on its way out.
+    pub deleting: bool,
+    /// The rest.
+    pub facts: Facts,
+}
+
+impl Child {
+    /// Takes from an object what is kept of it.
+    pub fn of<K: ChildKind>(object: &K) -> Result<(Key, Self), serde_json::Error> {
+        let name = object.name_any();
+        let namespace = object.namespace().unwrap_or_else(|| name.clone());
+        let managed = object.meta().managed_fields.as_deref();
+        let child = Self {
+            uid: object.uid().unwrap_or_default(),
+            version: version_of(object),
+            tenant: object.labels().get(names::TENANT_LABEL).cloned().unwrap_or_default(),
+            fingerprint: fingerprint::of_live(object, managed, names::FIELD_MANAGER)?,
+            created: object.meta().creation_timestamp.as_ref().map(|time| time.0),
+            deleting: object.meta().deletion_timestamp.is_some(),
+            facts: object.facts(),
+        };
+        Ok((Key { namespace, kind: K::KIND, name }, child))
+    }
+}
+
+/// The number by which versions of one object are ordered.
+pub fn version_of<K: kube::Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// All children of one tenant at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    children: BTreeMap<Key, Arc<Child>>,
+}
+
+impl Snapshot {
+    /// A snapshot with just these children.
+    pub fn new(children: impl IntoIterator<Item = (Key, Child)>) -> Self {
+        Self { children: children.into_iter().map(|(key, child)| (key, Arc::new(child))).collect() }
+    }
+
+    /// The child of that kind and name.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Child> {
+        self.of_kind(kind).find(|(key, _)| key.name == name).map(|(_, child)| child)
+    }
+
+    /// All children of a kind, in the order of their names.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Child)> {
+        self.children
+            .iter()
+            .filter(move |(key, _)| key.kind == kind)
+            .map(|(key, child)| (key, child.as_ref()))
+    }
+
+    /// All children.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Child)> {
+        self.children.iter().map(|(key, child)| (key, child.as_ref()))
+    }
+
+    /// What is kept of the namespace.
+    pub fn namespace(&self) -> Option<(&Child, &NamespaceFacts)> {
+        self.of_kind(Kind::Namespace).find_map(|(_, child)| match &child.facts {
+            Facts::Namespace(facts) => Some((child, facts)),
+            _ => None,
+        })
+    }
+
+    /// What is kept of a StatefulSet or Deployment.
+    pub fn workload(&self, kind: Kind, name: &str) -> Option<&WorkloadFacts> {
+        match &self.get(kind, name)?.facts {
+            Facts::Workload(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// What is kept of a Job.
+    pub fn job(&self, name: &str) -> Option<&JobFacts> {
+        match &self.get(Kind::Job, name)?.facts {
+            Facts::Job(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// What is kept of a volume claim.
+    pub fn claim(&self, name: &str) -> Option<&ClaimFacts> {
+        match &self.get(Kind::PersistentVolumeClaim, name)?.facts {
+            Facts::Claim(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// What is kept of the pods of one component, by name; pods on their way out are left out.
+    pub fn pods(&self, component: names::Component) -> impl Iterator<Item = (&str, &PodFacts)> {
+        self.all_pods(component).filter(|(_, child, _)| !child.deleting).map(|(name, _, facts)| (name, facts))
+    }
+
+    /// Like [`Self::pods`], with those on their way out.
+    pub fn all_pods(&self, component: names::Component) -> impl Iterator<Item = (&str, &Child, &PodFacts)> {
+        self.of_kind(Kind::Pod).filter_map(move |(key, child)| match &child.facts {
+            Facts::Pod(facts) if facts.component == component.as_str() => {
+                Some((key.name.as_str(), child, facts))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// What we last saw of every child.
+#[derive(Debug, Default)]
+pub struct Cache {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    children: BTreeMap<Key, Arc<Child>>,
+    /// Uids of the children that went last: the answer to a write may come after the news that its object is gone.
+    gone: VecDeque<String>,
+}
+
+/// More than can go while one write is under way.
+const REMEMBERED_GONE: usize = 1024;
+
+impl Cache {
+    /// Remembers a version of a child, unless a newer one is known; says whether that changed anything.
+    pub fn put(&self, key: Key, child: Child) -> bool {
+        let mut inner = self.lock();
+        match inner.children.get(&key) {
+            Some(known) if known.uid == child.uid && child.version <= known.version => false,
+            _ if inner.gone.contains(&child.uid) => false,
+            _ => {
+                inner.children.insert(key, Arc::new(child));
+                true
+            }
+        }
+    }
+
+    /// Forgets a child that is gone, unless one of that name was made again.
+    pub fn remove(&self, key: &Key, uid: &str) {
+        let mut inner = self.lock();
+        if inner.gone.len() == REMEMBERED_GONE {
+            inner.gone.pop_front();
+        }
+        inner.gone.push_back(uid.to_owned());
+        if inner.children.get(key).is_some_and(|known| known.uid == uid) {
+            inner.children.remove(key);
+        }
+    }
+
+    /// Forgets all children of a kind that a complete list did not have; returns the tenants that lost one.
+    pub fn retain(&self, kind: Kind, seen: &HashSet<Key>) -> Vec<String> {
+        let mut lost = Vec::new();
+        self.lock().children.retain(|key, child| {
+            let keep = key.kind != kind || seen.contains(key);
+            if !keep {
+                lost.push(child.tenant.clone());
+            }
+            keep
+        });
+        lost
+    }
+
+    /// All children in one namespace, and the namespace.
+    pub fn snapshot(&self, namespace: &str) -> Snapshot {
+        let from = Key { namespace: namespace.to_owned(), kind: Kind::Namespace, name: String::new() };
+        let children = self
+            .lock()
+            .children
+            .range(from..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .map(|(key, child)| (key.clone(), child.clone()))
+            .collect();
+        Snapshot { children }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(namespace: &str, kind: Kind, name: &str) -> Key {
+        Key { namespace: namespace.into(), kind, name: name.into() }
+    }
+
+    fn child(uid: &str, version: u64) -> Child {
+        Child {
+            uid: uid.into(),
+            version,
+            tenant: "acme".into(),
+            fingerprint: 0,
+            created: None,
+            deleting: false,
+            facts: Facts::Plain,
+        }
+    }
+
+    #[test]
+    fn an_older_version_does_not_overwrite_a_newer() {
+        let cache = Cache::default();
+        let at = key("tenant-acme", Kind::Service, "crm");
+        assert!(cache.put(at.clone(), child("a", 5)));
+        assert!(!cache.put(at.clone(), child("a", 4)));
+        assert!(!cache.put(at.clone(), child("a", 5)));
+        assert_eq!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").unwrap().version, 5);
+    }
+
+    #[test]
+    fn the_deletion_of_a_former_object_does_not_remove_its_successor() {
+        let cache = Cache::default();
+        let at = key("tenant-acme", Kind::Service, "crm");
+        cache.put(at.clone(), child("a", 5));
+        cache.put(at.clone(), child("b", 7));
+        cache.remove(&at, "a");
+        assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_some());
+        cache.remove(&at, "b");
+        assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_none());
+        assert!(!cache.put(at, child("b", 9)), "an answer that comes late brings nothing back");
+    }
+
+    #[test]
+    fn a_snapshot_is_of_one_namespace() {
+        let cache = Cache::default();
+        cache.put(key("tenant-a", Kind::Service, "crm"), child("a", 1));
+        cache.put(key("tenant-ab", Kind::Service, "crm"), child("b", 1));
+        cache.put(key("tenant-a", Kind::Namespace, "tenant-a"), child("c", 1));
+        assert_eq!(cache.snapshot("tenant-a").iter().count(), 2);
+        let lost = cache.retain(Kind::Service, &HashSet::new());
+        assert_eq!(lost.len(), 2);
+        assert_eq!(cache.snapshot("tenant-a").iter().count(), 1);
+    }
+}

@@ -1,0 +1,357 @@
+//! The little that is kept of each child: enough to tell drift, readiness and what is wrong.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        batch::v1::{Job, JobCondition},
+        core::v1::{
+            ConfigMap, ContainerState, ContainerStatus, LimitRange, Namespace, PersistentVolumeClaim, Pod,
+            ResourceQuota, Secret, Service, ServiceAccount,
+        },
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::RoleBinding,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::names;
+
+/// The kinds of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are those of Kubernetes")]
+pub enum Kind {
+    Namespace,
+    RoleBinding,
+    ServiceAccount,
+    ResourceQuota,
+    LimitRange,
+    NetworkPolicy,
+    ConfigMap,
+    Secret,
+    PersistentVolumeClaim,
+    Service,
+    PodDisruptionBudget,
+    StatefulSet,
+    Deployment,
+    Job,
+    Pod,
+}
+
+impl Kind {
+    /// ConfigMaps and Secrets are only got by name.
+    pub fn is_watched(self) -> bool {
+        !matches!(self, Self::ConfigMap | Self::Secret)
+    }
+}
+
+/// A Kubernetes kind that can be a child of a tenant.
+pub trait ChildKind:
+    Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// Which kind it is.
+    const KIND: Kind;
+    /// What is kept of it besides its identity.
+    fn facts(&self) -> Facts;
+}
+
+/// What is kept of a child besides its identity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Facts {
+    /// Identity and fingerprint say it all.
+    Plain,
+    /// Of a Namespace.
+    Namespace(NamespaceFacts),
+    /// Of a StatefulSet or Deployment.
+    Workload(WorkloadFacts),
+    /// Of a Pod.
+    Pod(PodFacts),
+    /// Of a Job.
+    Job(JobFacts),
+    /// Of a PersistentVolumeClaim.
+    Claim(ClaimFacts),
+}
+
+/// What is kept of a Namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NamespaceFacts {
+    /// Label: the tenant it belongs to.
+    pub tenant: Option<String>,
+    /// Label: the uid of the Tenant it belongs to.
+    pub tenant_uid: Option<String>,
+    /// Annotation: the uid of the Tenant that may take it over.
+    pub adopt: Option<String>,
+    /// Annotation: the Release that runs.
+    pub release: Option<String>,
+    /// Annotation: what the last migration reported.
+    pub schema_version: Option<i64>,
+    /// Annotation: the last migration Job that reported success.
+    pub migrated: Option<String>,
+    /// Why a terminating namespace is still there.
+    pub held_by: Option<String>,
+}
+
+/// What is kept of a StatefulSet or Deployment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkloadFacts {
+    /// Replicas in the spec.
+    pub wanted: i32,
+    /// Pods of any revision.
+    pub replicas: i32,
+    /// Pods of the current revision.
+    pub updated: i32,
+    /// Pods that answer.
+    pub ready: i32,
+    /// The controller has seen the current spec.
+    pub observed: bool,
+    /// Why pods cannot be made, where the controller says so.
+    pub refusal: Option<String>,
+}
+
+/// What is kept of a Pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodFacts {
+    /// Which part of the CRM it is.
+    pub component: String,
+    /// Whether it answers.
+    pub ready: bool,
+    /// It has ended, well or not.
+    pub ended: bool,
+    /// Why no node takes it.
+    pub unschedulable: Option<String>,
+    /// Its containers, init containers first.
+    pub containers: Vec<ContainerFacts>,
+    /// Annotation: state and limits as the app reads them.
+    pub entitlement: Option<String>,
+    /// Label: the Job it belongs to.
+    pub job: Option<String>,
+}
+
+/// What is kept of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerFacts {
+    /// Its name.
+    pub name: String,
+    /// Its image, as the spec names it.
+    pub image: String,
+    /// Why it does not run yet: reason and message of the kubelet.
+    pub waiting: Option<(String, String)>,
+    /// It runs.
+    pub running: bool,
+    /// How it ended, now or the last time.
+    pub ended: Option<Ended>,
+    /// How often it was started again.
+    pub restarts: i32,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ended {
+    /// Exit code.
+    pub exit_code: i32,
+    /// For example `OOMKilled`.
+    pub reason: String,
+    /// What it wrote to its termination log.
+    pub message: String,
+}
+
+/// What is kept of a Job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobFacts {
+    /// How it ended, if it has.
+    pub finished: Option<Finished>,
+    /// Label: the sign-in Secret that it registers.
+    pub sign_in: Option<String>,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Finished {
+    /// Kubernetes' word for why.
+    pub reason: String,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// What is kept of a PersistentVolumeClaim.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClaimFacts {
+    /// A volume is bound to it.
+    pub bound: bool,
+    /// Its storage class, also when it came from the cluster's default.
+    pub class: Option<String>,
+    /// The size in its spec.
+    pub requested: Option<String>,
+}
+
+macro_rules! plain {
+    ($($kind:ident),+ $(,)?) => {$(
+        impl ChildKind for $kind {
+            const KIND: Kind = Kind::$kind;
+            fn facts(&self) -> Facts {
+                Facts::Plain
+            }
+        }
+    )+};
+}
+plain!(
+    RoleBinding,
+    ServiceAccount,
+    ResourceQuota,
+    LimitRange,
+    NetworkPolicy,
+    ConfigMap,
+    Secret,
+    Service,
+    PodDisruptionBudget,
+);
+
+impl ChildKind for Namespace {
+    const KIND: Kind = Kind::Namespace;
+
+    fn facts(&self) -> Facts {
+        let annotation = |name: &str| self.annotations().get(name).cloned();
+        let label = |name: &str| self.labels().get(name).cloned();
+        let conditions =
+            self.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        // Kubernetes reports what holds a terminating namespace in conditions whose names begin like this.
+        let held =
+            |type_: &str| type_.starts_with("NamespaceContent") || type_.starts_with("NamespaceFinalizers");
+        let held_by = conditions
+            .iter()
+            .find(|condition| condition.status == "True" && held(&condition.type_))
+            .and_then(|condition| condition.message.clone());
+        Facts::Namespace(NamespaceFacts {
+            tenant: label(names::TENANT_LABEL),
+            tenant_uid: label(names::TENANT_UID_LABEL),
+            adopt: annotation(names::ADOPT),
+            release: annotation(names::RELEASE),
+            schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
+            migrated: annotation(names::MIGRATED),
+            held_by,
+        })
+    }
+}
+
+impl ChildKind for StatefulSet {
+    const KIND: Kind = Kind::StatefulSet;
+
+    fn facts(&self) -> Facts {
+        let status = self.status.clone().unwrap_or_default();
+        Facts::Workload(WorkloadFacts {
+            wanted: self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            replicas: status.replicas,
+            updated: status.updated_replicas.unwrap_or(0),
+            ready: status.ready_replicas.unwrap_or(0),
+            observed: is_observed(&self.metadata, status.observed_generation),
+            refusal: None,
+        })
+    }
+}
+
+impl ChildKind for Deployment {
+    const KIND: Kind = Kind::Deployment;
+
+    fn facts(&self) -> Facts {
+        let status = self.status.clone().unwrap_or_default();
+        let conditions = status.conditions.as_deref().unwrap_or_default();
+        let refusal = conditions
+            .iter()
+            .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
+            .and_then(|condition| condition.message.clone());
+        Facts::Workload(WorkloadFacts {
+            wanted: self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            replicas: status.replicas.unwrap_or(0),
+            updated: status.updated_replicas.unwrap_or(0),
+            ready: status.ready_replicas.unwrap_or(0),
+            observed: is_observed(&self.metadata, status.observed_generation),
+            refusal,
+        })
+    }
+}
+
+impl ChildKind for Job {
+    const KIND: Kind = Kind::Job;
+
+    fn facts(&self) -> Facts {
+        let conditions =
+            self.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let ended =
+            |c: &&JobCondition| c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed");
+        let finished = conditions.iter().find(ended).map(|condition| Finished {
+            reason: condition.reason.clone().unwrap_or_default(),
+            at: condition.last_transition_time.as_ref().map(|time| time.0),
+        });
+        Facts::Job(JobFacts { finished, sign_in: self.labels().get(names::SIGN_IN_LABEL).cloned() })
+    }
+}
+
+impl ChildKind for PersistentVolumeClaim {
+    const KIND: Kind = Kind::PersistentVolumeClaim;
+
+    fn facts(&self) -> Facts {
+        let spec = self.spec.as_ref();
+        let requests = spec.and_then(|spec| spec.resources.as_ref()).and_then(|r| r.requests.as_ref());
+        Facts::Claim(ClaimFacts {
+            bound: self.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound"),
+            class: spec.and_then(|spec| spec.storage_class_name.clone()),
+            requested: requests.and_then(|requests| requests.get("storage")).map(|size| size.0.clone()),
+        })
+    }
+}
+
+impl ChildKind for Pod {
+    const KIND: Kind = Kind::Pod;
+
+    fn facts(&self) -> Facts {
+        let status = self.status.clone().unwrap_or_default();
+        let conditions = status.conditions.as_deref().unwrap_or_default();
+        let unschedulable = conditions
+            .iter()
+            .find(|c| c.type_ == "PodScheduled" && c.status == "False")
+            .and_then(|c| c.message.clone());
+        let statuses =
+            status.init_container_statuses.iter().chain(status.container_statuses.iter()).flatten();
+        Facts::Pod(PodFacts {
+            component: self.labels().get(names::COMPONENT_LABEL).cloned().unwrap_or_default(),
+            ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
+            ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            unschedulable,
+            containers: statuses.map(container_facts).collect(),
+            entitlement: self.annotations().get(names::ENTITLEMENT_ANNOTATION).cloned(),
+            job: self.labels().get("job-name").cloned(),
+        })
+    }
+}
+
+fn container_facts(status: &ContainerStatus) -> ContainerFacts {
+    let state = status.state.clone().unwrap_or_default();
+    let last = status.last_state.clone().unwrap_or_default();
+    ContainerFacts {
+        name: status.name.clone(),
+        image: status.image.clone(),
+        waiting: state
+            .waiting
+            .as_ref()
+            .map(|w| (w.reason.clone().unwrap_or_default(), w.message.clone().unwrap_or_default())),
+        running: state.running.is_some(),
+        ended: ended(&state).or_else(|| ended(&last)),
+        restarts: status.restart_count,
+    }
+}
+
+fn ended(state: &ContainerState) -> Option<Ended> {
+    let terminated = state.terminated.as_ref()?;
+    Some(Ended {
+        exit_code: terminated.exit_code,
+        reason: terminated.reason.clone().unwrap_or_default(),
+        message: terminated.message.clone().unwrap_or_default(),
+    })
+}
+
+fn is_observed(meta: &ObjectMeta, observed_generation: Option<i64>) -> bool {
+    meta.generation.is_some() && meta.generation <= observed_generation
+}

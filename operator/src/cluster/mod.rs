@@ -1,0 +1,156 @@
+//! The only door to the Kubernetes API.
+//!
+//! # Rights
+//!
+//! What the operator's service account needs, and no more. The chart's roles are this table.
+//!
+//! Cluster-wide (ClusterRole `tenantry-operator`, bound by a ClusterRoleBinding):
+//!
+//! | group | resources | verbs |
+//! |---|---|---|
+//! | `tenantry.dev` | `tenants`, `plans`, `releases` | get, list, watch, patch |
+//! | `tenantry.dev` | `tenants/status` | patch |
+//! | (core) | `namespaces` | get, list, watch, create, patch, delete |
+//! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | get, list, watch |
+//! | `apps` | `deployments`, `statefulsets` | get, list, watch |
+//! | `batch` | `jobs` | get, list, watch |
+//! | `networking.k8s.io` | `networkpolicies` | get, list, watch |
+//! | `policy` | `poddisruptionbudgets` | get, list, watch |
+//! | `rbac.authorization.k8s.io` | `rolebindings` | get, list, watch, create, patch |
+//! | `rbac.authorization.k8s.io` | `clusterroles` named `tenantry-tenant` | bind |
+//! | `storage.k8s.io` | `storageclasses` | get |
+//!
+//! In each tenant namespace (ClusterRole `tenantry-tenant`, bound by the RoleBinding `tenantry-operator` that the operator
+//! makes there first; never bound cluster-wide):
+//!
+//! | group | resources | verbs |
+//! |---|---|---|
+//! | (core) | `secrets`, `configmaps` | get, create, patch, delete |
+//! | (core) | `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | create, patch, delete |
+//! | (core) | `pods` | patch |
+//! | `apps` | `deployments`, `statefulsets` | create, patch, delete |
+//! | `batch` | `jobs` | create, patch, delete |
+//! | `networking.k8s.io` | `networkpolicies` | create, patch, delete |
+//! | `policy` | `poddisruptionbudgets` | create, patch, delete |
+//!
+//! In single namespaces (Roles):
+//!
+//! | namespace | group | resources | verbs |
+//! |---|---|---|---|
+//! | the gateway's | (core) | `configmaps` | get, create, patch |
+//! | the operator's | (core) | `secrets` named in `--image-pull-secret` | get |
+//! | `default` (events of cluster-scoped objects) | `events.k8s.io` | `events` | create, patch |
+//!
+//! Secrets and ConfigMaps are never listed or watched, only got by name.
+
+pub mod cache;
+pub mod facts;
+pub mod fingerprint;
+pub mod watch;
+pub mod write;
+
+mod events;
+mod read;
+
+use std::sync::Arc;
+
+use kube::{Client, runtime::events::Recorder};
+
+pub use events::{Severity, truncated};
+
+use crate::{cluster::cache::Cache, names, process::metrics::Metrics};
+
+/// A client, what we last saw through it, and the count of what we did with it.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    cache: Arc<Cache>,
+    metrics: Arc<Metrics>,
+    recorder: Recorder,
+}
+
+impl Cluster {
+    /// A door with an empty cache.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        let recorder = Recorder::new(client.clone(), names::OPERATOR.to_owned().into());
+        Self { client, cache: Arc::default(), metrics, recorder }
+    }
+
+    /// What we last saw of every child.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The client, for watches.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// A request to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading failed, which is not the same as "not there".
+    #[error("failed to read {kind} {name:?}")]
+    Read {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What the API server or the connection said.
+        source: Box<kube::Error>,
+    },
+    /// Writing failed.
+    #[error("failed to {verb} {kind} {name:?}")]
+    Write {
+        /// What was tried: apply, create, patch, delete.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What the API server or the connection said.
+        source: Box<kube::Error>,
+    },
+    /// An object could not be turned into JSON.
+    #[error("failed to encode {kind}")]
+    Encode {
+        /// Kind of the object.
+        kind: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// What the API server answered, if it answered.
+    pub fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::Encode { .. } => None,
+        }
+    }
+
+    /// The API server refused for want of rights.
+    pub fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_forbidden)
+    }
+
+    /// The namespace's quota is used up.
+    pub fn is_quota(&self) -> bool {
+        self.is_forbidden() && self.status().is_some_and(|status| status.message.contains("exceeded quota"))
+    }
+
+    /// The API server says that there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    /// Another write came first; reading again and retrying helps.
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_conflict)
+    }
+}

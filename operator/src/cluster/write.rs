@@ -1,0 +1,217 @@
+//! Writes: server-side apply on a difference, create-only, finalizers, status, deletes with preconditions.
+
+use std::future::Future;
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Namespace, Pod},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::Status,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Tenant, TenantStatus},
+    cluster::{
+        Cluster, Error,
+        cache::{Child, Key, Snapshot},
+        facts::ChildKind,
+        fingerprint,
+        read::apply_params,
+    },
+    names,
+};
+
+/// What an apply did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The object was as wanted; nothing was sent.
+    Unchanged,
+    /// It was sent.
+    Sent,
+    /// The object is on its way out; it is made again when it is gone.
+    Terminating,
+}
+
+impl Cluster {
+    /// Brings a child to what we want, if it is not so already.
+    pub async fn apply<K>(&self, seen: &Snapshot, desired: &K) -> Result<Applied, Error>
+    where
+        K: ChildKind + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = Api::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
+        self.apply_to(&api, seen, desired).await
+    }
+
+    /// Brings a namespace to what we want, if it is not so already.
+    pub async fn apply_namespace(&self, seen: &Snapshot, desired: &Namespace) -> Result<Applied, Error> {
+        self.apply_to(&Api::all(self.client.clone()), seen, desired).await
+    }
+
+    /// Brings a child of a kind that is not watched to what we want; the caller has got the present one.
+    pub async fn apply_unwatched<K>(&self, live: Option<&K>, desired: &K) -> Result<Applied, Error>
+    where
+        K: ChildKind + Resource<Scope = NamespaceResourceScope>,
+    {
+        let seen = Snapshot::new(live.map(|live| child(live)).transpose()?);
+        self.apply(&seen, desired).await
+    }
+
+    async fn apply_to<K: ChildKind>(
+        &self,
+        api: &Api<K>,
+        seen: &Snapshot,
+        desired: &K,
+    ) -> Result<Applied, Error> {
+        let name = desired.name_any();
+        let wanted = fingerprint::of_desired(desired).map_err(encode::<K>)?;
+        match seen.get(K::KIND, &name) {
+            Some(child) if child.deleting => return Ok(Applied::Terminating),
+            Some(child) if child.fingerprint == wanted => return Ok(Applied::Unchanged),
+            _ => (),
+        }
+        let params = apply_params(names::FIELD_MANAGER);
+        let live =
+            self.write::<K, _>("apply", &name, api.patch(&name, &params, &Patch::Apply(desired))).await?;
+        self.remember(&live)?;
+        Ok(Applied::Sent)
+    }
+
+    /// Makes a child if there is none of that name, and otherwise leaves it alone.
+    pub async fn create<K>(&self, desired: &K) -> Result<(), Error>
+    where
+        K: ChildKind + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = Api::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
+        let params =
+            PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let made = self.write::<K, _>("create", &desired.name_any(), api.create(&params, desired)).await;
+        match made {
+            Ok(live) => self.remember(&live),
+            Err(error) if error.status().is_some_and(Status::is_already_exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes exactly that object; one that is gone, or another of the same name, is success.
+    pub async fn delete<K>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error>
+    where
+        K: ChildKind + Resource<Scope = NamespaceResourceScope>,
+    {
+        self.delete_from(&Api::<K>::namespaced(self.client.clone(), namespace), name, uid).await
+    }
+
+    /// Deletes exactly that namespace with everything in it.
+    pub async fn delete_namespace(&self, name: &str, uid: &str) -> Result<(), Error> {
+        self.delete_from(&Api::<Namespace>::all(self.client.clone()), name, uid).await
+    }
+
+    async fn delete_from<K: ChildKind>(&self, api: &Api<K>, name: &str, uid: &str) -> Result<(), Error> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        match self.write::<K, _>("delete", name, api.delete(name, &params)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() || error.status().is_some_and(Status::is_not_found) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the entitlement onto exactly that pod.
+    pub async fn annotate_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        entitlement: &str,
+    ) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "uid": uid, "annotations": {names::ENTITLEMENT_ANNOTATION: entitlement}},
+        });
+        let params = apply_params(names::FIELD_MANAGER);
+        match self.write::<Pod, _>("apply", name, api.patch(name, &params, &Patch::Apply(&patch))).await {
+            Ok(live) => self.remember(&live),
+            // The pod went away; its successor is born with the file.
+            Err(error) if error.is_conflict() || error.status().is_some_and(Status::is_not_found) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the route table.
+    pub async fn apply_routes(&self, namespace: &str, desired: &ConfigMap) -> Result<(), Error> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let params = apply_params(names::ROUTES_FIELD_MANAGER);
+        let name = desired.name_any();
+        self.write::<ConfigMap, _>("apply", &name, api.patch(&name, &params, &Patch::Apply(desired))).await?;
+        Ok(())
+    }
+
+    /// Writes all that this controller owns of a tenant's status.
+    pub async fn apply_status(&self, tenant: &Tenant, status: &TenantStatus) -> Result<Tenant, Error> {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        let name = tenant.name_any();
+        // With the uid, a status never lands on a re-made object of the same name.
+        let patch = json!({
+            "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
+            "metadata": {"name": name, "uid": tenant.uid()}, "status": status,
+        });
+        let params = apply_params(names::FIELD_MANAGER);
+        self.write::<Tenant, _>("apply", &name, api.patch_status(&name, &params, &Patch::Apply(&patch))).await
+    }
+
+    /// Replaces the finalizers of the version that we saw; a conflict means that it has changed since.
+    pub async fn set_finalizers<K>(&self, seen: &K, finalizers: &[String]) -> Result<K, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let name = seen.name_any();
+        let patch: Value = json!({
+            "metadata": {"resourceVersion": seen.resource_version(), "finalizers": finalizers},
+        });
+        let params =
+            PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write::<K, _>("patch", &name, api.patch(&name, &params, &Patch::Merge(&patch))).await
+    }
+
+    async fn write<K, T>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let result = request.await;
+        let kind = K::kind(&()).into_owned();
+        self.metrics.api_write(verb, &kind, result.is_ok());
+        result.map_err(|source| Error::Write { verb, kind, name: name.to_owned(), source: Box::new(source) })
+    }
+
+    fn remember<K: ChildKind>(&self, live: &K) -> Result<(), Error> {
+        // Without a watch nobody would notice that it is gone.
+        if !K::KIND.is_watched() {
+            return Ok(());
+        }
+        let (key, child) = child(live)?;
+        self.cache.put(key, child);
+        Ok(())
+    }
+}
+
+fn child<K: ChildKind>(live: &K) -> Result<(Key, Child), Error> {
+    Child::of(live).map_err(encode::<K>)
+}
+
+fn encode<K: Resource<DynamicType = ()> + Serialize>(source: serde_json::Error) -> Error {
+    Error::Encode { kind: K::kind(&()).into_owned(), source }
+}

@@ -1,0 +1,262 @@
+//! Names, and every label, annotation and child name derived from them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Label on every child: the tenant's name.
+pub const TENANT_LABEL: &str = "tenantry.dev/tenant";
+/// Label on every child: the uid of the Tenant object, so that a re-made Tenant never takes over another's data.
+pub const TENANT_UID_LABEL: &str = "tenantry.dev/tenant-uid";
+/// Label on a migration Job: the Secret with the sign-in link that it registers.
+pub const SIGN_IN_LABEL: &str = "tenantry.dev/sign-in";
+/// Label that says which part of the CRM a child is.
+pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+/// Annotation on a Tenant: its own name, written by whoever wants it removed with all its data.
+pub const CONFIRM_DELETE: &str = "tenantry.dev/confirm-delete";
+/// Annotation on a Tenant: any new value makes a new sign-in link.
+pub const REISSUE_SIGN_IN: &str = "tenantry.dev/reissue-sign-in";
+/// Annotation on a Namespace: the uid of the Tenant that may take it over.
+pub const ADOPT: &str = "tenantry.dev/adopt";
+/// Annotation on a Namespace: name of the Release that runs.
+pub const RELEASE: &str = "tenantry.dev/release";
+/// Annotation on a Namespace: schema version that the last migration reported.
+pub const SCHEMA_VERSION: &str = "tenantry.dev/schema-version";
+/// Annotation on a Namespace: name of the last migration Job that reported success.
+pub const MIGRATED: &str = "tenantry.dev/migrated";
+/// Annotation on a CRM pod: state and limits, as the app reads them.
+pub const ENTITLEMENT_ANNOTATION: &str = "tenantry.dev/entitlement";
+/// Finalizer on Tenants.
+pub const TENANT_FINALIZER: &str = "tenantry.dev/tenant";
+/// Finalizer on Plans and Releases that a tenant refers to.
+pub const IN_USE_FINALIZER: &str = "tenantry.dev/in-use";
+/// Field manager of everything that belongs to one tenant.
+pub const FIELD_MANAGER: &str = "tenantry-tenant";
+/// Field manager of the route table.
+pub const ROUTES_FIELD_MANAGER: &str = "tenantry-routes";
+/// The operator's service account, and the RoleBinding to it in each tenant namespace.
+pub const OPERATOR: &str = "tenantry-operator";
+/// The ClusterRole that the operator holds inside tenant namespaces, and nowhere else.
+pub const TENANT_ROLE: &str = "tenantry-tenant";
+/// ConfigMap with the route table, in the gateway's namespace.
+pub const ROUTES: &str = "routes";
+
+/// Names of the children inside the tenant's namespace.
+pub mod child {
+    /// StatefulSet, volume claim, client Service, budget, policy and service account of the database.
+    pub const DATABASE: &str = "database";
+    /// Headless Service that governs the database pods.
+    pub const DATABASE_PODS: &str = "database-pods";
+    /// Secret with the passwords of the database roles and their verifiers.
+    pub const DATABASE_CREDENTIALS: &str = "database-credentials";
+    /// ConfigMap with the database's init script and access rules.
+    pub const DATABASE_INIT: &str = "database-init";
+    /// Deployment, front Service, budget, policy and service account of the CRM.
+    pub const CRM: &str = "crm";
+    /// Headless Service over the CRM pods.
+    pub const CRM_PODS: &str = "crm-pods";
+    /// Service account and policy of migration Jobs, and the beginning of their names.
+    pub const MIGRATE: &str = "migrate";
+    /// ConfigMap with state and limits.
+    pub const ENTITLEMENT: &str = "entitlement";
+    /// Secret with the first sign-in link.
+    pub const FIRST_SIGN_IN: &str = "first-sign-in";
+    /// ResourceQuota and LimitRange.
+    pub const LIMITS: &str = "tenant";
+    /// Network policy that denies what no other allows.
+    pub const DEFAULT_DENY: &str = "default-deny";
+    /// Network policy for name resolution.
+    pub const DNS: &str = "dns";
+    /// Network policy towards public addresses.
+    pub const EGRESS: &str = "egress";
+}
+
+/// Which part of the CRM a child is; the value of [`COMPONENT_LABEL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// PostgreSQL.
+    Database,
+    /// The web application.
+    Crm,
+    /// Schema migrations.
+    Migrate,
+    /// What the parts share: namespace, quota, rights.
+    Tenant,
+}
+
+impl Component {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Crm => "crm",
+            Self::Migrate => "migrate",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
+/// Name of a tenant: a DNS label of at most 40 characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantName(String);
+
+impl TenantName {
+    const MAX_LEN: usize = 40;
+
+    /// Accepts what the schema of the Tenant accepts.
+    pub fn parse(raw: &str) -> Result<Self, InvalidName> {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let ok = !raw.is_empty()
+            && raw.len() <= Self::MAX_LEN
+            && raw.bytes().all(|b| inner(b) || b == b'-')
+            && !raw.starts_with('-')
+            && !raw.ends_with('-')
+            && !raw.starts_with("xn--")
+            && !RESERVED.contains(&raw);
+        if ok { Ok(Self(raw.to_owned())) } else { Err(InvalidName(raw.to_owned())) }
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The namespace that holds everything of the tenant.
+    pub fn namespace(&self) -> String {
+        namespace_of(&self.0)
+    }
+
+    /// The address that belongs to the tenant and to nobody else.
+    pub fn base_host(&self, base_domain: &str) -> String {
+        format!("{}.{base_domain}", self.0)
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// First labels under the base domain that no tenant gets.
+pub const RESERVED: [&str; 3] = ["console", "www", "api"];
+
+/// The namespace of the tenant of that name.
+pub fn namespace_of(tenant: &str) -> String {
+    format!("tenant-{tenant}")
+}
+
+/// A name that no tenant can have.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} cannot be a tenant's name: at most 40 lower-case letters, digits and '-', not console, www or api"
+)]
+pub struct InvalidName(String);
+
+/// The Secret with the sign-in link; a re-issue makes another one.
+pub fn sign_in_secret(reissue: Option<&str>) -> String {
+    match reissue.filter(|value| !value.is_empty()) {
+        None => child::FIRST_SIGN_IN.to_owned(),
+        Some(value) => format!("{}-{}", child::FIRST_SIGN_IN, short_hash(&[value])),
+    }
+}
+
+/// The Job that brings the schema to a release and registers a sign-in link.
+pub fn migration_job(image: &str, schema_version: i64, sign_in_secret: &str) -> String {
+    let hash = short_hash(&[image, &schema_version.to_string(), sign_in_secret]);
+    format!("{}-{hash}", child::MIGRATE)
+}
+
+/// Eight hexadecimal digits that differ when any part differs.
+fn short_hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A host name in its one form: lower-case ASCII (punycode), no dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Host(String);
+
+impl Host {
+    /// Brings a host name as people write it into its one form.
+    pub fn parse(raw: &str) -> Result<Self, InvalidHost> {
+        let invalid = |why| InvalidHost { host: raw.to_owned(), why };
+        let ascii = idna::domain_to_ascii_strict(raw.trim_end_matches('.'))
+            .map_err(|_| invalid("it is no host name that can be registered"))?;
+        if !ascii.contains('.') {
+            return Err(invalid("write the full name, such as crm.acme.example"));
+        }
+        if ascii.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(invalid("write a name, not an address"));
+        }
+        Ok(Self(ascii))
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A host that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("host {host:?} cannot be used: {why}")]
+pub struct InvalidHost {
+    host: String,
+    why: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("CRM.Acme.Example", Some("crm.acme.example"))]
+    #[case("crm.acme.example.", Some("crm.acme.example"))]
+    #[case("客户.example", Some("xn--ubt06m.example"))]
+    #[case("bücher.example", Some("xn--bcher-kva.example"))]
+    #[case("acme", None)]
+    #[case("192.168.0.1", None)]
+    #[case("a_b.example", None)]
+    #[case("a..example", None)]
+    #[case("-a.example", None)]
+    fn a_host_has_one_form(#[case] raw: &str, #[case] ascii: Option<&str>) {
+        assert_eq!(Host::parse(raw).ok().as_ref().map(Host::as_str), ascii);
+    }
+
+    #[rstest]
+    #[case("acme", true)]
+    #[case("7days", true)]
+    #[case("", false)]
+    #[case("-a", false)]
+    #[case("a-", false)]
+    #[case("A", false)]
+    #[case("a.b", false)]
+    #[case("api", false)]
+    #[case("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false)]
+    fn a_name_is_a_label(#[case] raw: &str, #[case] ok: bool) {
+        assert_eq!(TenantName::parse(raw).is_ok(), ok);
+    }
+
+    #[test]
+    fn another_release_schema_or_link_is_another_job() {
+        let first = migration_job("i@sha256:1", 1, "first-sign-in");
+        assert_eq!(first.len(), "migrate-".len() + 8);
+        assert_ne!(first, migration_job("i@sha256:2", 1, "first-sign-in"));
+        assert_ne!(first, migration_job("i@sha256:1", 2, "first-sign-in"));
+        assert_ne!(first, migration_job("i@sha256:1", 1, &sign_in_secret(Some("2"))));
+    }
+}

@@ -1,0 +1,38 @@
+//! Work on the fleet as a whole: done again after every change, one run at a time, and retried until it succeeds.
+
+use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time::timeout};
+
+use crate::process::backoff::Backoff;
+
+/// Looked at this often even when nothing seems to change.
+const RESYNC: Duration = Duration::from_mins(5);
+
+/// Runs `work` now and after every change, for ever. Changes during a run lead to one more run.
+pub async fn keep<F, E>(
+    what: &'static str,
+    changed: Arc<Notify>,
+    jitter: fn() -> f64,
+    mut work: impl FnMut() -> F,
+) where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    let backoff = Backoff::new(jitter);
+    loop {
+        let wait = match work().await {
+            Ok(()) => {
+                backoff.reset(what);
+                RESYNC
+            }
+            Err(error) => {
+                let wait = backoff.next(what);
+                tracing::warn!(what, error = %error, retry_ms = wait.as_millis(), "fleet-wide work failed");
+                wait
+            }
+        };
+        // A timeout is as good as a change: either way it is time to look again.
+        let _ = timeout(wait, changed.notified()).await;
+    }
+}

@@ -1,0 +1,117 @@
+//! Plans and Releases that a tenant refers to carry a finalizer, so that nobody deletes them under a running customer.
+
+use std::collections::BTreeSet;
+
+use kube::{Resource, ResourceExt, runtime::reflector::Store};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    api::{Plan, Release, Tenant},
+    cluster::{Cluster, Error},
+    names::IN_USE_FINALIZER,
+};
+
+/// Puts the finalizer where it belongs and takes it away where it does not.
+pub async fn settle(
+    cluster: &Cluster,
+    tenants: &Store<Tenant>,
+    plans: &Store<Plan>,
+    releases: &Store<Release>,
+) -> Result<(), Error> {
+    let tenants = tenants.state();
+    let used = used_plans(tenants.iter().map(AsRef::as_ref));
+    let plans = mark(cluster, plans, &used).await;
+    let used = used_releases(tenants.iter().map(AsRef::as_ref));
+    let releases = mark(cluster, releases, &used).await;
+    plans.and(releases)
+}
+
+fn used_plans<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a str> {
+    tenants.map(|tenant| tenant.spec.plan.as_str()).collect()
+}
+
+/// Those that tenants want, and those that still run.
+fn used_releases<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a str> {
+    tenants
+        .flat_map(|tenant| {
+            let running = tenant.status.as_ref().and_then(|status| status.release.as_deref());
+            tenant.spec.release.as_deref().into_iter().chain(running)
+        })
+        .collect()
+}
+
+async fn mark<K>(cluster: &Cluster, store: &Store<K>, used: &BTreeSet<&str>) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + 'static,
+{
+    for object in store.state() {
+        let Some(finalizers) = wanted_finalizers(object.meta(), used.contains(object.name_any().as_str()))
+        else {
+            continue;
+        };
+        match cluster.set_finalizers(&*object, &finalizers).await {
+            Ok(_) => (),
+            // It has changed or gone since; the news of that is on its way and starts this again.
+            Err(error) if error.is_conflict() || error.is_not_found() => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The finalizers that an object should have, if they are not those that it has.
+fn wanted_finalizers(
+    meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    used: bool,
+) -> Option<Vec<String>> {
+    let present = meta.finalizers.clone().unwrap_or_default();
+    let marked = present.iter().any(|finalizer| finalizer == IN_USE_FINALIZER);
+    // The API server takes no new finalizers once an object is being deleted.
+    let can_mark = meta.deletion_timestamp.is_none();
+    match (marked, used) {
+        (false, true) if can_mark => Some(present.into_iter().chain([IN_USE_FINALIZER.to_owned()]).collect()),
+        (true, false) => {
+            Some(present.into_iter().filter(|finalizer| finalizer != IN_USE_FINALIZER).collect())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{api::TenantStatus, testing};
+
+    #[rstest]
+    #[case::used(&[], false, true, Some(vec![IN_USE_FINALIZER]))]
+    #[case::used_and_marked(&[IN_USE_FINALIZER], false, true, None)]
+    #[case::unused(&["other", IN_USE_FINALIZER], false, false, Some(vec!["other"]))]
+    #[case::unused_and_unmarked(&["other"], false, false, None)]
+    #[case::too_late(&["other"], true, true, None)]
+    #[case::deleting_and_unused(&[IN_USE_FINALIZER], true, false, Some(vec![]))]
+    fn the_finalizer_follows_the_use(
+        #[case] present: &[&str],
+        #[case] deleting: bool,
+        #[case] used: bool,
+        #[case] wanted: Option<Vec<&str>>,
+    ) {
+        let meta = ObjectMeta {
+            finalizers: Some(present.iter().map(|name| (*name).to_owned()).collect()),
+            deletion_timestamp: deleting.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
+            ..ObjectMeta::default()
+        };
+        let wanted = wanted.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(wanted_finalizers(&meta, used), wanted);
+    }
+
+    #[test]
+    fn a_release_that_still_runs_is_in_use() {
+        let mut tenant = testing::tenant();
+        tenant.spec.release = Some("r2".into());
+        tenant.status = Some(TenantStatus { release: Some("r1".into()), ..TenantStatus::default() });
+        assert_eq!(used_releases([&tenant].into_iter()), BTreeSet::from(["r1", "r2"]));
+    }
+}

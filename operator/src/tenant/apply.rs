@@ -1,0 +1,298 @@
+//! Children → cluster, in the order in which they need each other, and each stage at once.
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::{
+    cluster::{
+        self, Cluster,
+        cache::Snapshot,
+        facts::{ChildKind, Kind},
+        fingerprint,
+    },
+    names::{Component, child},
+    tenant::{
+        Context, Error,
+        build::{self, CREDENTIAL_KEYS, Children, Credentials, SIGN_IN_KEYS, SignIn},
+        course::{self, Course},
+        entitlement::{self, Entitlement},
+        observe::{Observed, missing_keys},
+        validate::ValidTenant,
+    },
+};
+
+/// Kinds of which anything that we made and no longer want is removed. Never data: no claims, no Secrets.
+const PRUNED: [Kind; 5] = [
+    Kind::NetworkPolicy,
+    Kind::Service,
+    Kind::ServiceAccount,
+    Kind::PodDisruptionBudget,
+    Kind::ResourceQuota,
+];
+
+/// Makes everything as the tenant wants it; what is so already is not touched.
+pub(super) async fn apply(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    course: &Course,
+    observed: &Observed,
+) -> Result<(), Error> {
+    let entitlement = entitlement::next(entitlement::content(tenant), &known_entitlements(observed));
+    let children = build::build(tenant, course, &entitlement, &ctx.settings).map_err(Error::Encode)?;
+    let wanted = wanted(&children);
+    apply_children(ctx, tenant, course, observed, children).await?;
+    hand_over_entitlement(ctx, tenant, &entitlement, observed).await?;
+    remove_superseded(ctx, tenant, course, &observed.seen).await?;
+    prune(ctx, tenant, &observed.seen, &wanted).await
+}
+
+async fn apply_children(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    course: &Course,
+    observed: &Observed,
+    children: Children,
+) -> Result<(), Error> {
+    // No `..`: a new child that nobody applies does not compile.
+    let Children {
+        namespace,
+        role_binding,
+        quota,
+        limits,
+        service_accounts,
+        network_policies,
+        database_init,
+        entitlement,
+        claim,
+        services,
+        budgets,
+        database,
+        migration,
+        app,
+    } = children;
+    let (cluster, seen) = (&ctx.cluster, &observed.seen);
+    cluster.apply_namespace(seen, &namespace).await.map_err(Error::Cluster)?;
+    cluster.apply(seen, &role_binding).await.map_err(Error::Cluster)?;
+    // First of what needs the new rights, and alone: if they have not arrived yet, one request finds out.
+    ensure_credentials(ctx, tenant, observed).await?;
+    // What pods need when they start. Failures are told together at the end: one bad child must not hold up the others.
+    let (accounts, policies, front, needed) = tokio::join!(
+        all(cluster, seen, &service_accounts),
+        all(cluster, seen, &network_policies),
+        all(cluster, seen, &services),
+        async {
+            tokio::join!(
+                cluster.apply(seen, &quota),
+                cluster.apply(seen, &limits),
+                cluster.apply(seen, &claim),
+                cluster.apply_unwatched(observed.database_init.as_ref(), &database_init),
+                cluster.apply_unwatched(observed.entitlement.as_ref(), &entitlement),
+                ensure_sign_in(ctx, tenant, course, observed),
+                ensure_pull_secrets(ctx, tenant, observed),
+            )
+        },
+    );
+    let (quota, limits, claim, init, file, sign_in, pull) = needed;
+    let (database, app, migration, budgets) = tokio::join!(
+        cluster.apply(seen, &database),
+        apply_if(cluster, seen, app.as_ref()),
+        create_if_absent(cluster, seen, migration.as_ref()),
+        all(cluster, seen, &budgets),
+    );
+    sign_in?;
+    pull?;
+    let applied = [accounts, policies, front, app, migration, budgets].into_iter();
+    let single = [quota, limits, claim, init, file, database].into_iter().map(|result| result.map(drop));
+    applied.chain(single).collect::<Result<(), _>>().map_err(Error::Cluster)
+}
+
+async fn all<K>(cluster: &Cluster, seen: &Snapshot, children: &[K]) -> Result<(), cluster::Error>
+where
+    K: ChildKind + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    let results = join_all(children.iter().map(|child| cluster.apply(seen, child))).await;
+    results.into_iter().try_for_each(|result| result.map(drop))
+}
+
+async fn apply_if<K>(cluster: &Cluster, seen: &Snapshot, child: Option<&K>) -> Result<(), cluster::Error>
+where
+    K: ChildKind + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match child {
+        Some(child) => cluster.apply(seen, child).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// A Job cannot be changed, so one that exists is left to run.
+async fn create_if_absent<K>(
+    cluster: &Cluster,
+    seen: &Snapshot,
+    child: Option<&K>,
+) -> Result<(), cluster::Error>
+where
+    K: ChildKind + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match child {
+        Some(child) if seen.get(K::KIND, child.meta().name.as_deref().unwrap_or_default()).is_none() => {
+            cluster.create(child).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Made once: new passwords would not be the database's.
+async fn ensure_credentials(ctx: &Context, tenant: &ValidTenant, observed: &Observed) -> Result<(), Error> {
+    let name = child::DATABASE_CREDENTIALS;
+    match &observed.credentials {
+        Some(secret) => complete(tenant, name, secret, &CREDENTIAL_KEYS),
+        None if observed.seen.get(Kind::StatefulSet, child::DATABASE).is_some() => {
+            Err(Error::SecretLost { name: name.to_owned(), namespace: tenant.namespace.clone() })
+        }
+        None => {
+            let random = Credentials { owner: (ctx.random)(), app: (ctx.random)(), backup: (ctx.random)() };
+            ctx.cluster.create(&build::credentials(tenant, &random)).await.map_err(Error::Cluster)
+        }
+    }
+}
+
+/// Made once for each wish, and only for a migration, which is what registers it.
+async fn ensure_sign_in(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    course: &Course,
+    observed: &Observed,
+) -> Result<(), Error> {
+    match &observed.sign_in {
+        _ if course.migration.is_none() => Ok(()),
+        Some(secret) => complete(tenant, &tenant.sign_in_secret, secret, &SIGN_IN_KEYS),
+        None => {
+            let random = SignIn { token: (ctx.random)() };
+            ctx.cluster.create(&build::sign_in(tenant, &random)).await.map_err(Error::Cluster)
+        }
+    }
+}
+
+fn complete(tenant: &ValidTenant, name: &str, secret: &Secret, keys: &[&str]) -> Result<(), Error> {
+    let missing = missing_keys(secret, keys);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::SecretIncomplete {
+        name: name.to_owned(),
+        namespace: tenant.namespace.clone(),
+        missing: missing.join(", "),
+    })
+}
+
+async fn ensure_pull_secrets(ctx: &Context, tenant: &ValidTenant, observed: &Observed) -> Result<(), Error> {
+    for pull in &observed.pull_secrets {
+        let Some(source) = &pull.source else {
+            return Err(Error::PullSecretMissing {
+                name: pull.name.clone(),
+                namespace: ctx.settings.namespace.clone(),
+            });
+        };
+        let wanted = build::pull_secret(tenant, &pull.name, source);
+        ctx.cluster.apply_unwatched(pull.copy.as_ref(), &wanted).await.map_err(Error::Cluster)?;
+    }
+    Ok(())
+}
+
+/// What the ConfigMap and the live pods say.
+fn known_entitlements(observed: &Observed) -> Vec<Entitlement> {
+    let file = observed
+        .entitlement
+        .as_ref()
+        .and_then(|map| map.data.as_ref())
+        .and_then(|data| data.get(entitlement::FILE));
+    let pods = observed.seen.pods(Component::Crm).filter_map(|(_, pod)| pod.entitlement.as_ref());
+    file.into_iter().chain(pods).filter_map(|raw| Entitlement::parse(raw)).collect()
+}
+
+/// Tells the live pods, which then need no restart.
+async fn hand_over_entitlement(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    entitlement: &Entitlement,
+    observed: &Observed,
+) -> Result<(), Error> {
+    let wanted = entitlement.to_json().map_err(Error::Encode)?;
+    let stale = observed
+        .seen
+        .all_pods(Component::Crm)
+        .filter(|(_, child, pod)| !child.deleting && !pod.ended && pod.entitlement.as_ref() != Some(&wanted));
+    let told =
+        stale.map(|(name, child, _)| ctx.cluster.annotate_pod(&tenant.namespace, name, &child.uid, &wanted));
+    join_all(told).await.into_iter().collect::<Result<(), _>>().map_err(Error::Cluster)
+}
+
+/// The sign-in Secret goes before its Job: the Job is what remembers it.
+async fn remove_superseded(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    course: &Course,
+    seen: &Snapshot,
+) -> Result<(), Error> {
+    for old in course::superseded(tenant, course, seen) {
+        if let Some(secret) = old.sign_in {
+            delete_secret(ctx, tenant, secret).await?;
+        }
+        let job = ctx.cluster.delete::<k8s_openapi::api::batch::v1::Job>(&tenant.namespace, old.job, old.uid);
+        job.await.map_err(Error::Cluster)?;
+    }
+    Ok(())
+}
+
+async fn delete_secret(ctx: &Context, tenant: &ValidTenant, name: &str) -> Result<(), Error> {
+    let live: Option<Secret> = ctx.cluster.get(&tenant.namespace, name).await.map_err(Error::Cluster)?;
+    let Some(uid) = live.and_then(|secret| secret.metadata.uid) else { return Ok(()) };
+    ctx.cluster.delete::<Secret>(&tenant.namespace, name, &uid).await.map_err(Error::Cluster)
+}
+
+/// Kind and name of all children that there should be.
+fn wanted(children: &Children) -> Vec<(Kind, String)> {
+    fn names<K: ChildKind>(children: &[K]) -> impl Iterator<Item = (Kind, String)> {
+        children.iter().map(|child| (K::KIND, child.meta().name.clone().unwrap_or_default()))
+    }
+    names(&children.network_policies)
+        .chain(names(&children.services))
+        .chain(names(&children.service_accounts))
+        .chain(names(&children.budgets))
+        .chain(names(std::slice::from_ref(&children.quota)))
+        .collect()
+}
+
+/// Removes what an earlier spec or an earlier operator made and nobody wants now. Runs only when everything was applied.
+async fn prune(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    seen: &Snapshot,
+    wanted: &[(Kind, String)],
+) -> Result<(), Error> {
+    use k8s_openapi::api::{
+        core::v1::{ResourceQuota, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    };
+    let unwanted = seen.iter().filter(|(key, child)| {
+        PRUNED.contains(&key.kind)
+            && !child.deleting
+            && child.fingerprint != fingerprint::NONE
+            && !wanted.contains(&(key.kind, key.name.clone()))
+    });
+    let (cluster, namespace) = (&ctx.cluster, &tenant.namespace);
+    for (key, child) in unwanted {
+        let (name, uid) = (&key.name, &child.uid);
+        match key.kind {
+            Kind::NetworkPolicy => cluster.delete::<NetworkPolicy>(namespace, name, uid).await,
+            Kind::Service => cluster.delete::<Service>(namespace, name, uid).await,
+            Kind::ServiceAccount => cluster.delete::<ServiceAccount>(namespace, name, uid).await,
+            Kind::PodDisruptionBudget => cluster.delete::<PodDisruptionBudget>(namespace, name, uid).await,
+            Kind::ResourceQuota => cluster.delete::<ResourceQuota>(namespace, name, uid).await,
+            _ => Ok(()),
+        }
+        .map_err(Error::Cluster)?;
+    }
+    Ok(())
+}

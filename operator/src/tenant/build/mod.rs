@@ -1,0 +1,100 @@
+//! [`ValidTenant`] and [`Course`] → the whole set of children. Pure: no client below this line.
+//!
+//! One file a child or family of children; all start from [`common::meta`].
+
+pub mod common;
+
+mod app;
+mod database;
+mod migration_job;
+mod namespace;
+mod network_policy;
+mod quota;
+mod secrets;
+mod service;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
+    core::v1::{
+        ConfigMap, LimitRange, Namespace, PersistentVolumeClaim, ResourceQuota, Service, ServiceAccount,
+    },
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::RoleBinding,
+};
+
+use crate::{
+    args::RunArgs,
+    tenant::{
+        course::{Course, Step},
+        entitlement::Entitlement,
+        validate::ValidTenant,
+    },
+};
+
+pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
+pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
+
+/// Everything that a tenant consists of, but for the Secrets, which are made once and then left alone.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// Where all others live; carries what runs in its annotations.
+    pub namespace: Namespace,
+    /// The operator's rights in it.
+    pub role_binding: RoleBinding,
+    /// What all pods together may use.
+    pub quota: ResourceQuota,
+    /// What a container gets that names no limits.
+    pub limits: LimitRange,
+    /// One for each kind of pod.
+    pub service_accounts: Vec<ServiceAccount>,
+    /// Deny everything, then allow the few ways that are needed.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// Init script and access rules of the database.
+    pub database_init: ConfigMap,
+    /// State and limits for pods that are born.
+    pub entitlement: ConfigMap,
+    /// The database's volume.
+    pub claim: PersistentVolumeClaim,
+    /// Of database and CRM.
+    pub services: Vec<Service>,
+    /// Of database and CRM.
+    pub budgets: Vec<PodDisruptionBudget>,
+    /// PostgreSQL.
+    pub database: StatefulSet,
+    /// The migration, if one is to run now.
+    pub migration: Option<Job>,
+    /// The CRM; `None` when it must stay as it is.
+    pub app: Option<Deployment>,
+}
+
+/// The set of children. Whatever could be wrong with the tenant has been checked; only encoding could fail.
+pub fn build(
+    tenant: &ValidTenant,
+    course: &Course,
+    entitlement: &Entitlement,
+    settings: &RunArgs,
+) -> Result<Children, serde_json::Error> {
+    let pull_secrets = &settings.image_pull_secrets;
+    Ok(Children {
+        namespace: namespace::namespace(tenant, course),
+        role_binding: namespace::role_binding(tenant, settings),
+        quota: quota::quota(tenant),
+        limits: quota::limits(tenant),
+        service_accounts: namespace::service_accounts(tenant),
+        network_policies: network_policy::policies(tenant, settings),
+        database_init: database::init(tenant),
+        entitlement: app::entitlement(tenant, entitlement)?,
+        claim: database::claim(tenant),
+        services: service::services(tenant),
+        budgets: service::budgets(tenant),
+        database: database::stateful_set(tenant, &settings.postgres_image, pull_secrets),
+        migration: course
+            .migration
+            .as_ref()
+            .filter(|migration| migration.step == Step::Run)
+            .map(|migration| migration_job::job(tenant, migration, pull_secrets)),
+        app: course.app.as_ref().map(|release| app::deployment(tenant, release, pull_secrets)),
+    })
+}

@@ -1,0 +1,74 @@
+//! The namespace, the operator's rights in it, and the pods' accounts.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, ServiceAccount},
+        rbac::v1::{RoleBinding, RoleRef, Subject},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::common::{child_labels, labels, meta};
+use crate::{
+    args::RunArgs,
+    names::{self, Component, child},
+    tenant::{course::Course, validate::ValidTenant},
+};
+
+pub(super) fn namespace(tenant: &ValidTenant, course: &Course) -> Namespace {
+    let mut all = child_labels(tenant, Component::Tenant);
+    all.extend(labels([
+        ("pod-security.kubernetes.io/enforce", "restricted"),
+        ("pod-security.kubernetes.io/audit", "restricted"),
+        ("pod-security.kubernetes.io/warn", "restricted"),
+    ]));
+    let mut annotations = BTreeMap::from([(names::RELEASE.to_owned(), course.running.clone())]);
+    if let Some(version) = course.schema_version {
+        annotations.insert(names::SCHEMA_VERSION.to_owned(), version.to_string());
+    }
+    if let Some(job) = &course.migrated {
+        annotations.insert(names::MIGRATED.to_owned(), job.clone());
+    }
+    Namespace {
+        metadata: ObjectMeta {
+            name: Some(tenant.namespace.clone()),
+            labels: Some(all),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    }
+}
+
+pub(super) fn role_binding(tenant: &ValidTenant, settings: &RunArgs) -> RoleBinding {
+    RoleBinding {
+        metadata: meta(tenant, Component::Tenant, names::OPERATOR),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "ClusterRole".to_owned(),
+            name: names::TENANT_ROLE.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: names::OPERATOR.to_owned(),
+            namespace: Some(settings.namespace.clone()),
+            ..Subject::default()
+        }]),
+    }
+}
+
+pub(super) fn service_accounts(tenant: &ValidTenant) -> Vec<ServiceAccount> {
+    [
+        (Component::Crm, child::CRM),
+        (Component::Database, child::DATABASE),
+        (Component::Migrate, child::MIGRATE),
+    ]
+    .map(|(component, name)| ServiceAccount {
+        metadata: meta(tenant, component, name),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    })
+    .into()
+}

@@ -1,0 +1,180 @@
+//! Deny both ways, then allow the few ways that are needed.
+//!
+//! Policies select by the pods' component, so a pod without one (a debug pod, a later drill) reaches nothing and nobody.
+
+use ipnet::IpNet;
+use k8s_openapi::{
+    api::networking::v1::{
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+};
+
+use super::common::{CRM_PORT, MANAGEMENT_PORT, POSTGRES_PORT, labels, meta, port, selector};
+use crate::{
+    api::Egress,
+    args::RunArgs,
+    names::{COMPONENT_LABEL, Component, child},
+    tenant::validate::ValidTenant,
+};
+
+/// HTTPS, and the two ways of handing in mail with encryption.
+const PUBLIC_PORTS: [i32; 3] = [443, 465, 587];
+/// Never public: this host, private, shared, link-local, multicast and reserved ranges.
+const NEVER_PUBLIC: [&str; 12] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/3",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+];
+
+pub(super) fn policies(tenant: &ValidTenant, settings: &RunArgs) -> Vec<NetworkPolicy> {
+    let mut all = vec![
+        policy(tenant, Component::Tenant, child::DEFAULT_DENY, LabelSelector::default(), vec![], vec![]),
+        policy(tenant, Component::Tenant, child::DNS, LabelSelector::default(), vec![], vec![dns()]),
+        policy(
+            tenant,
+            Component::Crm,
+            child::CRM,
+            selector(Component::Crm),
+            to_crm(settings),
+            vec![to_database()],
+        ),
+        policy(
+            tenant,
+            Component::Database,
+            child::DATABASE,
+            selector(Component::Database),
+            vec![from_clients()],
+            vec![],
+        ),
+        policy(
+            tenant,
+            Component::Migrate,
+            child::MIGRATE,
+            selector(Component::Migrate),
+            vec![],
+            vec![to_database()],
+        ),
+    ];
+    if tenant.egress == Egress::Public {
+        let rules = to_public(settings);
+        all.push(policy(tenant, Component::Crm, child::EGRESS, selector(Component::Crm), vec![], rules));
+    }
+    all
+}
+
+fn policy(
+    tenant: &ValidTenant,
+    component: Component,
+    name: &str,
+    pod_selector: LabelSelector,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: meta(tenant, component, name),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pod_selector),
+            ingress: (!ingress.is_empty()).then_some(ingress),
+            egress: (!egress.is_empty()).then_some(egress),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+        }),
+    }
+}
+
+fn dns() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            namespace_selector: Some(named_namespace("kube-system")),
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(labels([("k8s-app", "kube-dns")])),
+                ..LabelSelector::default()
+            }),
+            ip_block: None,
+        }]),
+        ports: Some(vec![policy_port("UDP", 53), policy_port("TCP", 53)]),
+    }
+}
+
+fn to_crm(settings: &RunArgs) -> Vec<NetworkPolicyIngressRule> {
+    let mut watchers = vec![namespace_peer(&settings.namespace)];
+    watchers.extend(settings.monitoring_namespace.as_deref().map(namespace_peer));
+    vec![
+        NetworkPolicyIngressRule {
+            from: Some(vec![namespace_peer(&settings.gateway_namespace)]),
+            ports: Some(vec![policy_port("TCP", CRM_PORT)]),
+        },
+        NetworkPolicyIngressRule {
+            from: Some(watchers),
+            ports: Some(vec![policy_port("TCP", MANAGEMENT_PORT)]),
+        },
+    ]
+}
+
+fn from_clients() -> NetworkPolicyIngressRule {
+    let clients = LabelSelectorRequirement {
+        key: COMPONENT_LABEL.to_owned(),
+        operator: "In".to_owned(),
+        values: Some([Component::Crm, Component::Migrate].map(|c| c.as_str().to_owned()).into()),
+    };
+    NetworkPolicyIngressRule {
+        from: Some(vec![NetworkPolicyPeer {
+            pod_selector: Some(LabelSelector { match_expressions: Some(vec![clients]), match_labels: None }),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(vec![policy_port("TCP", POSTGRES_PORT)]),
+    }
+}
+
+fn to_database() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            pod_selector: Some(selector(Component::Database)),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(vec![policy_port("TCP", POSTGRES_PORT)]),
+    }
+}
+
+fn to_public(settings: &RunArgs) -> Vec<NetworkPolicyEgressRule> {
+    let private = settings.private_cidrs.iter().map(IpNet::to_string);
+    let closed: Vec<String> = NEVER_PUBLIC.iter().map(|range| (*range).to_owned()).chain(private).collect();
+    let except = |v6: bool| -> Vec<String> {
+        let mut ranges: Vec<_> = closed.iter().filter(|range| range.contains(':') == v6).cloned().collect();
+        ranges.dedup();
+        ranges
+    };
+    let block = |cidr: &str, v6| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: Some(except(v6)) }),
+        ..NetworkPolicyPeer::default()
+    };
+    vec![NetworkPolicyEgressRule {
+        to: Some(vec![block("0.0.0.0/0", false), block("::/0", true)]),
+        ports: Some(PUBLIC_PORTS.map(|number| policy_port("TCP", number)).into()),
+    }]
+}
+
+fn namespace_peer(name: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer { namespace_selector: Some(named_namespace(name)), ..NetworkPolicyPeer::default() }
+}
+
+fn named_namespace(name: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(labels([("kubernetes.io/metadata.name", name)])),
+        ..LabelSelector::default()
+    }
+}
+
+fn policy_port(protocol: &str, number: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort { protocol: Some(protocol.to_owned()), port: Some(port(number)), end_port: None }
+}

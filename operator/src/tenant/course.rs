@@ -1,0 +1,161 @@
+//! Which release runs, and which migration comes before it. Pure.
+//!
+//! A first start does everything at once: the app waits for the database and its schema by itself. A change of the release
+//! migrates first, while the old app keeps serving, and rolls the Deployment when the migration has reported success.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::State,
+    cluster::{
+        cache::Snapshot,
+        facts::{Kind, NamespaceFacts},
+    },
+    names::{self, Component},
+    tenant::{
+        report::{self, Outcome},
+        validate::{ValidRelease, ValidTenant},
+    },
+};
+
+/// After a migration Job has given up, it is tried again after this time.
+pub const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is to be done about release and schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    /// Name of the release that runs, or is to be started now.
+    pub running: String,
+    /// The release for the Deployment; `None` when it must stay as it is because its Release object is gone.
+    pub app: Option<ValidRelease>,
+    /// Version of the schema, as the last migration reported it.
+    pub schema_version: Option<i64>,
+    /// The last migration Job that reported success.
+    pub migrated: Option<String>,
+    /// The migration that is needed, if one is.
+    pub migration: Option<Migration>,
+}
+
+/// A migration that is needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Migration {
+    /// Name of its Job.
+    pub job: String,
+    /// The release to which it leads.
+    pub release: ValidRelease,
+    /// What is known of it.
+    pub outcome: Outcome,
+    /// Whether the Job should exist now.
+    pub step: Step,
+    /// No release runs before this migration is done: the app starts beside it.
+    pub first: bool,
+}
+
+/// What to do about the Job.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// It should exist.
+    Run,
+    /// It has given up; it stays for inspection until then.
+    RestAfterFailure {
+        /// When it is tried again.
+        until: Timestamp,
+    },
+    /// It has given up long enough ago: delete it, so that it is made again.
+    Discard,
+    /// The database is stopped on purpose.
+    Postponed,
+}
+
+/// Decides from what the tenant wants and what is there.
+pub fn decide(
+    tenant: &ValidTenant,
+    seen: &Snapshot,
+    running_release: Option<&ValidRelease>,
+    now: Timestamp,
+) -> Course {
+    let namespace = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
+    let job =
+        names::migration_job(&tenant.release.image, tenant.release.schema_version, &tenant.sign_in_secret);
+    let outcome = if namespace.migrated.as_ref() == Some(&job) { None } else { Some(outcome_of(seen, &job)) };
+    if let Some(Outcome::Migrated { schema_version }) = outcome {
+        return settled(tenant, Some(schema_version), Some(job));
+    }
+    let Some(outcome) = outcome else {
+        return settled(tenant, namespace.schema_version, Some(job));
+    };
+    if goes_back(tenant, &namespace) {
+        return settled(tenant, namespace.schema_version, namespace.migrated);
+    }
+    let step = step(tenant, seen, &job, now);
+    // Without a schema nothing can be served yet: whatever was tried before, start with what is wanted now.
+    let first = namespace.schema_version.is_none();
+    let running = namespace.release.filter(|_| !first).unwrap_or_else(|| tenant.release.name.clone());
+    let app =
+        if running == tenant.release.name { Some(tenant.release.clone()) } else { running_release.cloned() };
+    let migration = Some(Migration { job, release: tenant.release.clone(), outcome, step, first });
+    Course { running, app, schema_version: namespace.schema_version, migrated: namespace.migrated, migration }
+}
+
+fn settled(tenant: &ValidTenant, schema_version: Option<i64>, migrated: Option<String>) -> Course {
+    Course {
+        running: tenant.release.name.clone(),
+        app: Some(tenant.release.clone()),
+        schema_version,
+        migrated,
+        migration: None,
+    }
+}
+
+/// An older release runs on a newer schema, and has no migration that could be run.
+fn goes_back(tenant: &ValidTenant, namespace: &NamespaceFacts) -> bool {
+    namespace.release.is_some()
+        && namespace.schema_version.is_some_and(|present| tenant.release.schema_version < present)
+}
+
+fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {
+    let pods = seen.all_pods(Component::Migrate).filter(|(_, _, pod)| pod.job.as_deref() == Some(job));
+    report::outcome(pods.map(|(_, child, pod)| (pod, child.created)))
+}
+
+fn step(tenant: &ValidTenant, seen: &Snapshot, job: &str, now: Timestamp) -> Step {
+    if tenant.state == State::Suspended {
+        return Step::Postponed;
+    }
+    let Some(finished) = seen.job(job).and_then(|facts| facts.finished.as_ref()) else {
+        return Step::Run;
+    };
+    let until = finished.at.unwrap_or(now) + RETRY_AFTER;
+    if now < until { Step::RestAfterFailure { until } } else { Step::Discard }
+}
+
+/// The migration Jobs that are no longer wanted. The one that reported success last stays, for its log.
+pub fn superseded<'a>(tenant: &ValidTenant, course: &Course, seen: &'a Snapshot) -> Vec<Superseded<'a>> {
+    let wanted = |name: &String| {
+        course.migrated.as_ref() == Some(name)
+            || course.migration.as_ref().is_some_and(|migration| {
+                migration.job == *name && matches!(migration.step, Step::Run | Step::RestAfterFailure { .. })
+            })
+    };
+    seen.of_kind(Kind::Job)
+        .filter(|(key, child)| {
+            key.name.starts_with(names::child::MIGRATE) && !child.deleting && !wanted(&key.name)
+        })
+        .map(|(key, child)| {
+            let sign_in = seen.job(&key.name).and_then(|job| job.sign_in.as_deref());
+            let sign_in = sign_in.filter(|secret| *secret != tenant.sign_in_secret);
+            Superseded { job: &key.name, uid: &child.uid, sign_in }
+        })
+        .collect()
+}
+
+/// A Job that is no longer wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Superseded<'a> {
+    /// Its name.
+    pub job: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+    /// The Secret with a sign-in link that nobody needs any more.
+    pub sign_in: Option<&'a str>,
+}

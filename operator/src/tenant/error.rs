@@ -1,0 +1,154 @@
+//! Why a reconcile could not finish.
+
+use std::error::Error as _;
+
+use crate::{
+    cluster::{self, truncated},
+    tenant::validate::Invalid,
+};
+
+/// The longest message of a condition.
+const MAX_MESSAGE_BYTES: usize = 1000;
+
+/// Why a reconcile could not finish. Every message names the cause and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The spec cannot be carried out.
+    #[error(transparent)]
+    Invalid(Invalid),
+    /// The Plan is not there.
+    #[error(
+        "Plan {name:?} does not exist, so the tenant stays as it is: make the Plan, or set spec.plan to {known}"
+    )]
+    UnknownPlan {
+        /// The name in the spec.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// The Release is not there.
+    #[error(
+        "Release {name:?} does not exist, so the tenant stays as it is: make the Release, or set spec.release to {known}"
+    )]
+    UnknownRelease {
+        /// The name in the spec.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// The namespace is somebody else's.
+    #[error(
+        "namespace {namespace} exists and {owner}: nothing in it is touched. Rename or remove it, or, if its data is this tenant's, hand it over with: kubectl annotate namespace {namespace} tenantry.dev/adopt={uid}"
+    )]
+    ForeignNamespace {
+        /// The namespace.
+        namespace: String,
+        /// Whose it is.
+        owner: String,
+        /// Uid of this Tenant.
+        uid: String,
+    },
+    /// The namespace is being deleted.
+    #[error("namespace {namespace} is being deleted; the tenant is made again when it is gone{held_by}")]
+    NamespaceTerminating {
+        /// The namespace.
+        namespace: String,
+        /// What holds it, if Kubernetes says so.
+        held_by: String,
+    },
+    /// The database has been made, but its passwords are gone.
+    #[error(
+        "Secret {name} is gone, and the database knows its passwords only: put the Secret back from a backup; or delete StatefulSet database in namespace {namespace}, then new passwords are made and set when it starts again (the data stays)"
+    )]
+    SecretLost {
+        /// The Secret.
+        name: String,
+        /// Where it should be.
+        namespace: String,
+    },
+    /// A Secret lacks keys.
+    #[error(
+        "Secret {name} in namespace {namespace} lacks {missing}: put it back as it was, or delete it if nothing uses it yet"
+    )]
+    SecretIncomplete {
+        /// The Secret.
+        name: String,
+        /// Where it is.
+        namespace: String,
+        /// What it lacks.
+        missing: String,
+    },
+    /// A pull secret is not there.
+    #[error(
+        "pull secret {name} is not in namespace {namespace}: make it there, or take it out of the operator's settings"
+    )]
+    PullSecretMissing {
+        /// The Secret.
+        name: String,
+        /// The operator's namespace.
+        namespace: String,
+    },
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Cluster(cluster::Error),
+    /// A child could not be turned into JSON.
+    #[error("failed to encode the entitlement")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl Error {
+    /// One stable CamelCase word for the condition, the event and the metric.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "InvalidSpec",
+            Self::UnknownPlan { .. } => "UnknownPlan",
+            Self::UnknownRelease { .. } => "UnknownRelease",
+            Self::ForeignNamespace { .. } => "ForeignNamespace",
+            Self::NamespaceTerminating { .. } => "NamespaceTerminating",
+            Self::SecretLost { .. } => "SecretLost",
+            Self::SecretIncomplete { .. } => "SecretIncomplete",
+            Self::PullSecretMissing { .. } => "PullSecretMissing",
+            Self::Encode(_) => "EncodeFailed",
+            Self::Cluster(error) => match error {
+                _ if error.is_quota() => "QuotaExceeded",
+                _ if error.is_forbidden() => "Forbidden",
+                _ if error.is_conflict() => "Conflict",
+                cluster::Error::Read { .. } => "ReadFailed",
+                cluster::Error::Write { .. } => "WriteFailed",
+                cluster::Error::Encode { .. } => "EncodeFailed",
+            },
+        }
+    }
+
+    /// Only a change of some object can help, and every such change wakes the tenant: trying again is of no use.
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Self::Invalid(_)
+            | Self::UnknownPlan { .. }
+            | Self::UnknownRelease { .. }
+            | Self::NamespaceTerminating { .. }
+            | Self::Encode(_) => true,
+            // These wait for objects that are not watched.
+            Self::ForeignNamespace { .. }
+            | Self::SecretLost { .. }
+            | Self::SecretIncomplete { .. }
+            | Self::PullSecretMissing { .. }
+            | Self::Cluster(_) => false,
+        }
+    }
+
+    /// The error and what caused it, in one line for a condition.
+    pub fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = match self {
+            Self::Cluster(error) => error.source(),
+            other => other.source(),
+        };
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        truncated(&text, MAX_MESSAGE_BYTES)
+    }
+}

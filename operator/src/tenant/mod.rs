@@ -1,0 +1,288 @@
+//! The tenant controller: observe → validate → build → apply → status, one file a step.
+//!
+//! Only observing, applying and writing the status touch the cluster; everything that decides is pure.
+
+pub mod build;
+pub mod course;
+pub mod entitlement;
+pub mod error;
+pub mod hosts;
+pub mod observe;
+pub mod report;
+pub mod status;
+pub mod validate;
+
+mod apply;
+mod cleanup;
+mod diagnose;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::channel::mpsc::UnboundedSender;
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::Store},
+};
+
+use crate::{
+    api::{Plan, Release, Tenant, TenantStatus, conditions},
+    args::RunArgs,
+    cluster::{Cluster, Severity, cache},
+    names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
+    process::{backoff::Backoff, metrics::Metrics, queue::Queue},
+    tenant::{
+        course::{Course, Step},
+        hosts::{Ledger, Settlement},
+        observe::Observed,
+        validate::ValidTenant,
+    },
+};
+
+pub use error::Error;
+
+/// Children that cannot be watched (Secrets, ConfigMaps) are looked at this often even when nothing happens.
+const RESYNC: Duration = Duration::from_mins(5);
+/// While a tenant is not ready, messages that depend on time are renewed this often.
+const RECHECK: Duration = Duration::from_secs(10);
+/// Rights that were just granted may not have reached every cache of the API server.
+const RIGHTS_LAG: SignedDuration = SignedDuration::from_secs(6);
+const RIGHTS_RETRY: Duration = Duration::from_millis(100);
+
+/// Everything that a reconcile needs from outside.
+pub struct Context {
+    /// The door to the cluster.
+    pub cluster: Cluster,
+    /// How the operator runs.
+    pub settings: RunArgs,
+    /// All tenants.
+    pub tenants: Store<Tenant>,
+    /// All plans.
+    pub plans: Store<Plan>,
+    /// All releases.
+    pub releases: Store<Release>,
+    /// Who has which host; the lock makes one writer of many reconciles.
+    pub hosts: Mutex<Ledger>,
+    /// Names tenants that should be looked at.
+    pub wake: UnboundedSender<String>,
+    /// Waiting times after failures.
+    pub backoff: Backoff,
+    /// What waits and since when.
+    pub queue: Arc<Queue>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// A source of randomness that nobody can guess.
+    pub random: fn() -> [u8; 32],
+    /// Statuses that we wrote and the watch has not brought back yet.
+    pub written: Mutex<HashMap<String, Arc<Tenant>>>,
+}
+
+/// How far one reconcile came; the status is made from it whatever the outcome.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The tenant, if it passed validation.
+    pub valid: Option<ValidTenant>,
+    /// Release and migration.
+    pub course: Option<Course>,
+    /// Its hosts.
+    pub hosts: Option<Settlement>,
+    /// Its storage class does not exist.
+    pub storage_class_missing: bool,
+    /// Confirmed deletion: what is being removed now.
+    pub removing: Option<&'static str>,
+    /// Nothing is left of it.
+    pub removed: bool,
+}
+
+/// Brings one tenant a step nearer to what it should be, and says in its status how far it is.
+pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let name = tenant.name_any();
+    let _timer = ctx.metrics.reconcile_started(ctx.queue.started(&name));
+    let tenant = ctx.freshest(tenant);
+    let mut progress = Progress::default();
+    let outcome = converge(&tenant, &ctx, &mut progress).await;
+    if progress.removed {
+        ctx.backoff.reset(&name);
+        tracing::info!(tenant = name, outcome = "Removed", "tenant is removed");
+        return Ok(Action::await_change());
+    }
+    if ctx.rights_lag(&tenant, &outcome) {
+        return Ok(Action::requeue(RIGHTS_RETRY));
+    }
+    let ready = write_status(&tenant, &ctx, &progress, &outcome).await?;
+    outcome?;
+    ctx.backoff.reset(&name);
+    Ok(Action::requeue(next_look(&ctx, &progress, ready)))
+}
+
+/// What to do after a failure: wait for a change, or try again after a while.
+pub fn error_policy(tenant: Arc<Tenant>, error: &Error, ctx: Arc<Context>) -> Action {
+    ctx.metrics.reconcile_failed(error.reason());
+    if error.is_terminal() {
+        return Action::requeue(ctx.backoff.spread(RESYNC));
+    }
+    Action::requeue(ctx.backoff.next(&tenant.name_any()))
+}
+
+async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Result<(), Error> {
+    if tenant.spec.paused {
+        return Ok(());
+    }
+    if is_deleting(tenant) && is_confirmed(tenant) {
+        return cleanup::remove(tenant, ctx, progress).await;
+    }
+    let observed = observe::observe(tenant, ctx).await?;
+    let tenant = &ensure_finalizer(tenant, ctx).await?;
+    progress.storage_class_missing = observed.storage_class_missing;
+    let valid = validated(tenant, ctx, &observed)?;
+    progress.hosts = Some(ctx.settle_hosts(&valid.name.to_string(), &valid.hosts));
+    let running = observed.running_release.as_ref();
+    let course = course::decide(&valid, &observed.seen, running, (ctx.now)());
+    progress.course = Some(course.clone());
+    progress.valid = Some(valid.clone());
+    apply::apply(ctx, &valid, &course, &observed).await
+}
+
+fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<ValidTenant, Error> {
+    let (plan, release) = observed.references(tenant)?;
+    observed.namespace.check(tenant)?;
+    let storage =
+        observed.seen.claim(crate::names::child::DATABASE).and_then(|claim| claim.requested.as_deref());
+    validate::validate(tenant, plan, release, storage, &ctx.settings).map_err(Error::Invalid)
+}
+
+/// Nothing is made before the finalizer is there, or a deletion in between would leave it behind.
+async fn ensure_finalizer(tenant: &Tenant, ctx: &Context) -> Result<Tenant, Error> {
+    if is_deleting(tenant) || tenant.finalizers().iter().any(|finalizer| finalizer == TENANT_FINALIZER) {
+        return Ok(tenant.clone());
+    }
+    let mut finalizers = tenant.finalizers().to_vec();
+    finalizers.push(TENANT_FINALIZER.to_owned());
+    let tenant = ctx.cluster.set_finalizers(tenant, &finalizers).await.map_err(Error::Cluster)?;
+    ctx.remember(tenant.clone());
+    Ok(tenant)
+}
+
+/// Writes the status if it changed, and an event if the reason for readiness did; says whether the tenant is ready.
+async fn write_status(
+    tenant: &Tenant,
+    ctx: &Context,
+    progress: &Progress,
+    outcome: &Result<(), Error>,
+) -> Result<bool, Error> {
+    let old = tenant.status.clone().unwrap_or_default();
+    let seen = ctx.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()));
+    let new = status::status(tenant, &old, progress, &seen, outcome, (ctx.now)());
+    let ready = conditions::find(&new.conditions, conditions::READY).is_some_and(|c| c.status == "True");
+    if new == old {
+        return Ok(ready);
+    }
+    let live = ctx.cluster.apply_status(tenant, &new).await.map_err(Error::Cluster)?;
+    tell(ctx, &live, &old, &new).await;
+    ctx.remember(live);
+    Ok(ready)
+}
+
+/// One line and one event whenever the reason for readiness changes; repetitions of the same are silent.
+async fn tell(ctx: &Context, tenant: &Tenant, old: &TenantStatus, new: &TenantStatus) {
+    let find = |status: &TenantStatus| conditions::find(&status.conditions, conditions::READY).cloned();
+    let (Some(now), before) = (find(new), find(old)) else { return };
+    let known = before.is_some_and(|before| {
+        (before.status, before.reason, before.message)
+            == (now.status.clone(), now.reason.clone(), now.message.clone())
+    });
+    if known {
+        return;
+    }
+    tracing::info!(
+        tenant = tenant.name_any(),
+        ready = now.status,
+        reason = now.reason,
+        message = now.message,
+        state = new.state.map(crate::api::State::as_str),
+        release = new.release,
+        "tenant status"
+    );
+    let severity = if status::is_failure(&now) { Severity::Warning } else { Severity::Normal };
+    let note = if now.message.is_empty() { "the tenant is as its spec says" } else { now.message.as_str() };
+    ctx.cluster.event(tenant, severity, "Reconcile", &now.reason, note).await;
+}
+
+fn next_look(ctx: &Context, progress: &Progress, ready: bool) -> Duration {
+    let retry = progress.course.as_ref().and_then(|course| course.migration.as_ref()).map(|m| m.step);
+    if let Some(Step::RestAfterFailure { until }) = retry {
+        let wait = Duration::try_from(until.duration_since((ctx.now)())).unwrap_or(RECHECK);
+        return wait.min(RESYNC) + Duration::from_secs(1);
+    }
+    if ready { ctx.backoff.spread(RESYNC) } else { RECHECK }
+}
+
+/// The API server has been told to delete the object.
+pub fn is_deleting(tenant: &Tenant) -> bool {
+    tenant.metadata.deletion_timestamp.is_some()
+}
+
+/// Somebody wrote the tenant's own name into the confirming annotation.
+pub fn is_confirmed(tenant: &Tenant) -> bool {
+    tenant.annotations().get(CONFIRM_DELETE) == tenant.metadata.name.as_ref()
+}
+
+impl Context {
+    /// The newest version of a tenant that we know: from the watch, or from our own last write.
+    fn freshest(&self, tenant: Arc<Tenant>) -> Arc<Tenant> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match written.get(&tenant.name_any()) {
+            Some(own)
+                if own.uid() == tenant.uid() && cache::version_of(&*tenant) < cache::version_of(&**own) =>
+            {
+                own.clone()
+            }
+            Some(_) => {
+                written.remove(&tenant.name_any());
+                tenant
+            }
+            None => tenant,
+        }
+    }
+
+    fn remember(&self, tenant: Tenant) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(tenant.name_any(), Arc::new(tenant));
+    }
+
+    /// Drops what is remembered of tenants that are gone; their hosts are free for others.
+    pub fn forget_all_but(&self, present: &BTreeSet<String>) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| present.contains(name));
+        let wake = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).retain(present);
+        self.wake_all(wake);
+    }
+
+    fn settle_hosts(&self, tenant: &str, wanted: &[Host]) -> Settlement {
+        let settlement = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).settle(tenant, wanted);
+        self.wake_all(settlement.wake.clone());
+        settlement
+    }
+
+    fn wake_all(&self, tenants: Vec<String>) {
+        for tenant in tenants {
+            // A closed channel means that the process is ending.
+            let _ = self.wake.unbounded_send(tenant);
+        }
+    }
+
+    /// The refusal comes so soon after our rights were granted that it says nothing.
+    fn rights_lag(&self, tenant: &Tenant, outcome: &Result<(), Error>) -> bool {
+        let Err(Error::Cluster(error)) = outcome else { return false };
+        let seen = self.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()));
+        let bound = seen.get(crate::cluster::facts::Kind::RoleBinding, crate::names::OPERATOR);
+        let since =
+            bound.and_then(|binding| binding.created).map(|created| (self.now)().duration_since(created));
+        error.is_forbidden() && since.is_some_and(|since| since < RIGHTS_LAG)
+    }
+}

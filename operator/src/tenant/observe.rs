@@ -1,0 +1,244 @@
+//! Reads what the decision needs: children from the cache, Secrets and ConfigMaps by name, the Plan and the Release.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::{
+    Resource, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+
+use crate::{
+    api::{Plan, Release, Tenant},
+    cluster::{
+        cache::Snapshot,
+        facts::{ChildKind, Facts, Kind, NamespaceFacts},
+    },
+    names::{self, child},
+    tenant::{Context, Error, validate::ValidRelease},
+};
+
+/// What there is.
+#[derive(Debug)]
+pub struct Observed {
+    /// The watched children.
+    pub seen: Snapshot,
+    /// Whose the namespace is.
+    pub namespace: NamespaceState,
+    /// The plan, if it exists.
+    pub plan: Result<Arc<Plan>, String>,
+    /// The release, if it exists.
+    pub release: Result<Arc<Release>, String>,
+    /// The release that runs, if its object still exists.
+    pub running_release: Option<ValidRelease>,
+    /// The passwords.
+    pub credentials: Option<Secret>,
+    /// The sign-in link.
+    pub sign_in: Option<Secret>,
+    /// Init script and access rules.
+    pub database_init: Option<ConfigMap>,
+    /// State and limits.
+    pub entitlement: Option<ConfigMap>,
+    /// Each pull secret that tenants get.
+    pub pull_secrets: Vec<PullSecret>,
+    /// The volume waits for a class that does not exist.
+    pub storage_class_missing: bool,
+}
+
+/// A pull secret: the original and the tenant's copy.
+#[derive(Debug)]
+pub struct PullSecret {
+    /// Its name in both namespaces.
+    pub name: String,
+    /// In the operator's namespace.
+    pub source: Option<Secret>,
+    /// In the tenant's namespace.
+    pub copy: Option<Secret>,
+}
+
+/// Whose the namespace is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceState {
+    /// There is none.
+    Absent,
+    /// It is this tenant's.
+    Ours,
+    /// It is somebody else's; in words.
+    Foreign(String),
+    /// It is this tenant's and being deleted; what holds it.
+    Terminating(Option<String>),
+}
+
+impl NamespaceState {
+    /// Whose a namespace with these labels is.
+    pub fn of(tenant: &Tenant, deleting: bool, facts: &NamespaceFacts) -> Self {
+        let uid = tenant.uid();
+        if facts.tenant != tenant.metadata.name {
+            return Self::Foreign("does not belong to a tenant".to_owned());
+        }
+        if facts.tenant_uid != uid && facts.adopt != uid {
+            return Self::Foreign("belongs to an earlier Tenant of this name".to_owned());
+        }
+        if deleting { Self::Terminating(facts.held_by.clone()) } else { Self::Ours }
+    }
+
+    /// Whether children may be made in it.
+    pub fn check(&self, tenant: &Tenant) -> Result<(), Error> {
+        let namespace = names::namespace_of(&tenant.name_any());
+        match self {
+            Self::Absent | Self::Ours => Ok(()),
+            Self::Foreign(owner) => Err(Error::ForeignNamespace {
+                namespace,
+                owner: owner.clone(),
+                uid: tenant.uid().unwrap_or_default(),
+            }),
+            Self::Terminating(held_by) => {
+                let held_by = held_by.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+                Err(Error::NamespaceTerminating { namespace, held_by })
+            }
+        }
+    }
+}
+
+impl Observed {
+    /// The plan and the release, or the reason for leaving everything as it is.
+    pub fn references(&self, tenant: &Tenant) -> Result<(&Plan, &Release), Error> {
+        let plan = self
+            .plan
+            .as_deref()
+            .map_err(|known| Error::UnknownPlan { name: tenant.spec.plan.clone(), known: known.clone() })?;
+        let release = self.release.as_deref().map_err(|known| Error::UnknownRelease {
+            name: tenant.spec.release.clone().unwrap_or_default(),
+            known: known.clone(),
+        })?;
+        Ok((plan, release))
+    }
+}
+
+/// Reads everything. A read that fails is an error, never taken for "not there".
+pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> {
+    let namespace = names::namespace_of(&tenant.name_any());
+    let seen = ctx.cluster.cache().snapshot(&namespace);
+    let state = namespace_state(tenant, ctx, &seen, &namespace).await?;
+    let running = seen.namespace().and_then(|(_, facts)| facts.release.clone());
+    let mut observed = Observed {
+        namespace: state,
+        plan: find(&ctx.plans, &tenant.spec.plan),
+        release: find(&ctx.releases, tenant.spec.release.as_deref().unwrap_or_default()),
+        running_release: running
+            .and_then(|name| find::<Release>(&ctx.releases, &name).ok())
+            .map(|release| ValidRelease::of(&release)),
+        credentials: None,
+        sign_in: None,
+        database_init: None,
+        entitlement: None,
+        pull_secrets: Vec::new(),
+        storage_class_missing: storage_class_missing(ctx, &seen).await?,
+        seen,
+    };
+    // In a namespace that does not exist there is nothing to read, and before our rights are there nothing can be read.
+    if observed.namespace == NamespaceState::Ours
+        && observed.seen.get(Kind::RoleBinding, names::OPERATOR).is_some()
+    {
+        read_by_name(tenant, ctx, &namespace, &mut observed).await?;
+    }
+    read_pull_secret_sources(ctx, &mut observed).await?;
+    Ok(observed)
+}
+
+async fn read_by_name(
+    tenant: &Tenant,
+    ctx: &Context,
+    namespace: &str,
+    observed: &mut Observed,
+) -> Result<(), Error> {
+    let reissue = tenant.annotations().get(names::REISSUE_SIGN_IN).map(String::as_str);
+    let sign_in = names::sign_in_secret(reissue);
+    let cluster = &ctx.cluster;
+    let copies = ctx.settings.image_pull_secrets.iter().map(|name| async {
+        let copy = cluster.get(namespace, name).await?;
+        Ok(PullSecret { name: name.clone(), source: None, copy })
+    });
+    let (credentials, sign_in, database_init, entitlement, pull_secrets) = tokio::try_join!(
+        cluster.get(namespace, child::DATABASE_CREDENTIALS),
+        cluster.get(namespace, &sign_in),
+        cluster.get(namespace, child::DATABASE_INIT),
+        cluster.get(namespace, child::ENTITLEMENT),
+        futures::future::try_join_all(copies),
+    )
+    .map_err(Error::Cluster)?;
+    observed.credentials = credentials;
+    observed.sign_in = sign_in;
+    observed.database_init = database_init;
+    observed.entitlement = entitlement;
+    observed.pull_secrets = pull_secrets;
+    Ok(())
+}
+
+async fn read_pull_secret_sources(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
+    for name in &ctx.settings.image_pull_secrets {
+        let source = ctx.cluster.get(&ctx.settings.namespace, name).await.map_err(Error::Cluster)?;
+        match observed.pull_secrets.iter_mut().find(|pull| pull.name == *name) {
+            Some(pull) => pull.source = source,
+            None => observed.pull_secrets.push(PullSecret { name: name.clone(), source, copy: None }),
+        }
+    }
+    Ok(())
+}
+
+/// The watch shows only labelled namespaces, so one that it does not show may still exist.
+async fn namespace_state(
+    tenant: &Tenant,
+    ctx: &Context,
+    seen: &Snapshot,
+    name: &str,
+) -> Result<NamespaceState, Error> {
+    if let Some((child, facts)) = seen.namespace() {
+        return Ok(NamespaceState::of(tenant, child.deleting, facts));
+    }
+    match ctx.cluster.get_global::<Namespace>(name).await.map_err(Error::Cluster)? {
+        None => Ok(NamespaceState::Absent),
+        Some(live) => match live.facts() {
+            Facts::Namespace(facts) => {
+                Ok(NamespaceState::of(tenant, live.meta().deletion_timestamp.is_some(), &facts))
+            }
+            _ => Ok(NamespaceState::Absent),
+        },
+    }
+}
+
+/// Asked only while the volume waits.
+async fn storage_class_missing(ctx: &Context, seen: &Snapshot) -> Result<bool, Error> {
+    match seen.claim(child::DATABASE) {
+        Some(claim) if !claim.bound => match &claim.class {
+            Some(class) => Ok(!ctx.cluster.has_storage_class(class).await.map_err(Error::Cluster)?),
+            None => Ok(false),
+        },
+        _ => Ok(false),
+    }
+}
+
+/// The object of that name, or the names that there are, in words.
+fn find<K>(store: &Store<K>, name: &str) -> Result<Arc<K>, String>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    const SHOWN: usize = 8;
+    store.get(&ObjectRef::new(name)).ok_or_else(|| {
+        let mut known: Vec<String> = store.state().iter().map(|object| object.name_any()).collect();
+        known.sort();
+        match known.len() {
+            0 => "one that exists (there is none yet)".to_owned(),
+            1..=SHOWN => format!("one of: {}", known.join(", ")),
+            more => format!("one of {more}, such as {}", known[..SHOWN].join(", ")),
+        }
+    })
+}
+
+/// What a Secret lacks of the keys that it must have.
+pub fn missing_keys(secret: &Secret, keys: &[&str]) -> Vec<String> {
+    let has = |key: &str| {
+        secret.data.as_ref().is_some_and(|data| data.get(key).is_some_and(|value| !value.0.is_empty()))
+    };
+    keys.iter().filter(|key| !has(key)).map(|key| (*key).to_owned()).collect()
+}

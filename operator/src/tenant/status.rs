@@ -1,0 +1,244 @@
+//! What the status says. Pure: everything follows from the arguments, and an unchanged world gives an unchanged status.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use crate::{
+    api::{
+        GrantedHost, State, Tenant, TenantStatus,
+        conditions::{self, Verdict, Word, reasons, set_condition},
+    },
+    cluster::{
+        cache::Snapshot,
+        facts::{Kind, NamespaceFacts},
+    },
+    names::{self, child},
+    tenant::{
+        Error, Progress,
+        course::{Migration, Step},
+        diagnose, is_confirmed, is_deleting,
+        report::Outcome,
+    },
+};
+
+/// The whole status, from what the tenant wants, what was said before, and what one reconcile found and did.
+pub fn status(
+    tenant: &Tenant,
+    old: &TenantStatus,
+    progress: &Progress,
+    seen: &Snapshot,
+    outcome: &Result<(), Error>,
+    now: Timestamp,
+) -> TenantStatus {
+    let namespace = names::namespace_of(&tenant.name_any());
+    let migration = progress.course.as_ref().and_then(|course| course.migration.as_ref());
+    let database = diagnose::database(seen, &namespace, progress.storage_class_missing, now);
+    let app = app(seen, &namespace, migration, now);
+    let isolated = isolated(seen, outcome, old);
+    let paused = if tenant.spec.paused {
+        Verdict::yes(reasons::PAUSED, "spec.paused is set: the operator changes nothing")
+    } else {
+        Verdict::no(reasons::NOT_PAUSED, "")
+    };
+    let ready = ready(tenant, progress, outcome, &namespace, [&database, &app, &isolated]);
+
+    let generation = tenant.metadata.generation;
+    let mut all = old.conditions.clone();
+    for (type_, verdict) in [
+        (conditions::READY, ready),
+        (conditions::DATABASE_READY, database),
+        (conditions::APP_READY, app),
+        (conditions::ISOLATED, isolated),
+        (conditions::PAUSED, paused),
+    ] {
+        set_condition(&mut all, type_, verdict, generation, now);
+    }
+    let recorded = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
+    TenantStatus {
+        observed_generation: generation,
+        conditions: all,
+        ..facts(tenant, old, progress, outcome, recorded)
+    }
+}
+
+/// Everything but the conditions. What a failed reconcile did not find out stays as it was.
+fn facts(
+    tenant: &Tenant,
+    old: &TenantStatus,
+    progress: &Progress,
+    outcome: &Result<(), Error>,
+    recorded: NamespaceFacts,
+) -> TenantStatus {
+    let course = progress.course.as_ref().filter(|_| outcome.is_ok());
+    let hosts = progress.hosts.as_ref().map(|settlement| {
+        settlement.granted.iter().map(|host| GrantedHost { name: host.to_string() }).collect()
+    });
+    TenantStatus {
+        observed_generation: None,
+        conditions: Vec::new(),
+        state: if course.is_some() { Some(tenant.spec.state) } else { old.state },
+        url: progress.valid.as_ref().map(|valid| valid.url.clone()).or_else(|| old.url.clone()),
+        hosts: hosts.unwrap_or_else(|| old.hosts.clone()),
+        namespace: Some(names::namespace_of(&tenant.name_any())),
+        release: course
+            .map(|course| course.running.clone())
+            .or(recorded.release)
+            .or_else(|| old.release.clone()),
+        schema_version: course
+            .and_then(|course| course.schema_version)
+            .or(recorded.schema_version)
+            .or(old.schema_version),
+    }
+}
+
+/// The first that holds says why the tenant is not ready; the order reads as what matters most.
+fn ready(
+    tenant: &Tenant,
+    progress: &Progress,
+    outcome: &Result<(), Error>,
+    namespace: &str,
+    [database, app, isolated]: [&Verdict; 3],
+) -> Verdict {
+    if let Some(step) = progress.removing {
+        return Verdict::no(reasons::DELETING, format!("removing {step}"));
+    }
+    if let Err(error) = outcome {
+        return Verdict::no(error.reason(), error.message());
+    }
+    if is_deleting(tenant) {
+        return deleting(tenant, namespace);
+    }
+    let stopped = |verdict: &Verdict| verdict.reason == reasons::SUSPENDED;
+    if stopped(database) && stopped(app) {
+        return Verdict::yes(
+            reasons::SUSPENDED,
+            "nothing runs and the data is kept: set spec.state to Active to start",
+        );
+    }
+    for part in [database, app] {
+        if part.word != Word::True {
+            return part.clone();
+        }
+    }
+    if let Some(refused) = progress.hosts.as_ref().filter(|settlement| !settlement.refused.is_empty()) {
+        return Verdict::no(reasons::HOST_NOT_GRANTED, refused.refused.join("; "));
+    }
+    if isolated.word != Word::True {
+        return isolated.clone();
+    }
+    if tenant.spec.paused {
+        return Verdict::yes(
+            reasons::PAUSED,
+            "it runs, but spec.paused is set: changes of the spec have no effect",
+        );
+    }
+    Verdict::yes(reasons::AS_EXPECTED, "")
+}
+
+fn deleting(tenant: &Tenant, namespace: &str) -> Verdict {
+    let name = tenant.name_any();
+    if is_confirmed(tenant) {
+        return Verdict::no(
+            reasons::DELETING,
+            "removal waits because spec.paused is set: set it to false to go on",
+        );
+    }
+    Verdict::no(
+        reasons::DELETION_UNCONFIRMED,
+        format!(
+            "deletion was asked for but not confirmed, so the tenant keeps serving. To remove it with all its data: kubectl annotate tenant {name} {}={name}. A deletion cannot be taken back; to keep the data, see the manual on handing namespace {namespace} to a new Tenant",
+            names::CONFIRM_DELETE
+        ),
+    )
+}
+
+fn app(seen: &Snapshot, namespace: &str, migration: Option<&Migration>, now: Timestamp) -> Verdict {
+    let verdict = diagnose::app(seen, namespace, now);
+    let Some(migration) = migration.filter(|migration| migration.step != Step::Postponed) else {
+        return verdict;
+    };
+    if let Some(failure) = failure(migration) {
+        return failure;
+    }
+    match diagnose::migration(seen, namespace) {
+        Some(problem) => problem,
+        None if migration.first || verdict.word != Word::True => verdict,
+        None if seen
+            .namespace()
+            .is_some_and(|(_, facts)| facts.release.as_ref() == Some(&migration.release.name)) =>
+        {
+            verdict
+        }
+        None => Verdict::no(
+            reasons::MIGRATING,
+            format!(
+                "the schema is being migrated for release {}; the old release serves meanwhile",
+                migration.release.name
+            ),
+        ),
+    }
+}
+
+/// A migration that failed, in words for people.
+fn failure(migration: &Migration) -> Option<Verdict> {
+    let release = &migration.release.name;
+    let what = match &migration.outcome {
+        Outcome::Failed { what } => what.clone(),
+        Outcome::Unknown { exit_code, reason } => {
+            format!("it ended with exit code {exit_code} ({reason}) and did not say why")
+        }
+        Outcome::Pending | Outcome::Migrated { .. } => match migration.step {
+            Step::RestAfterFailure { .. } => "it did not come to an end in time".to_owned(),
+            Step::Run | Step::Discard | Step::Postponed => return None,
+        },
+    };
+    let next = match migration.step {
+        Step::RestAfterFailure { until } => format!("it is tried again at {until:.0}"),
+        Step::Run | Step::Discard | Step::Postponed => "it is being tried again".to_owned(),
+    };
+    let serving = if migration.first { "" } else { "; the old release keeps serving" };
+    Some(Verdict::no(
+        "MigrationFailed",
+        format!(
+            "the migration for release {release} failed: {what}{serving}. {next}; see the log of Job {}, or choose another release",
+            migration.job
+        ),
+    ))
+}
+
+/// All policies are there as we made them; whether the network obeys them is for a probe to tell.
+fn isolated(seen: &Snapshot, outcome: &Result<(), Error>, old: &TenantStatus) -> Verdict {
+    let required = [child::DEFAULT_DENY, child::DNS, child::CRM, child::DATABASE, child::MIGRATE];
+    let missing: Vec<_> = required
+        .into_iter()
+        .filter(|name| seen.get(Kind::NetworkPolicy, name).is_none_or(|p| p.deleting))
+        .collect();
+    if missing.is_empty() {
+        return Verdict::yes(reasons::POLICIES_APPLIED, "the cluster's network must enforce NetworkPolicy");
+    }
+    let known = conditions::find(&old.conditions, conditions::ISOLATED).is_some();
+    if outcome.is_err() && !known {
+        return Verdict::unknown(reasons::NOT_OBSERVED, "the network policies have not been made yet");
+    }
+    Verdict::no(reasons::POLICIES_MISSING, format!("network policies are missing: {}", missing.join(", ")))
+}
+
+/// Whether a condition says that somebody may have to act.
+pub fn is_failure(condition: &Condition) -> bool {
+    const COURSE_OF_THINGS: [&str; 7] = [
+        reasons::PROVISIONING,
+        reasons::ROLLING_OUT,
+        reasons::MIGRATING,
+        reasons::STOPPING,
+        reasons::DELETING,
+        reasons::NOT_OBSERVED,
+        reasons::POLICIES_MISSING,
+    ];
+    condition.status != Word::True.as_str() && !COURSE_OF_THINGS.contains(&condition.reason.as_str())
+}
+
+/// The state in which the tenant's address is served.
+pub fn effective_state(tenant: &Tenant) -> State {
+    tenant.status.as_ref().and_then(|status| status.state).unwrap_or(tenant.spec.state)
+}

@@ -1,0 +1,195 @@
+//! `Tenant`, `Plan` and `Release` → [`ValidTenant`], the builders' only input. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use kube::ResourceExt;
+
+use crate::{
+    api::{Egress, Locale, Plan, Release, Scheduling, State, Tenant},
+    args::RunArgs,
+    names::{self, Host, InvalidHost, InvalidName, TenantName},
+    quantity::{InvalidQuantity, Quantity},
+};
+
+/// A tenant whose every word has been checked: nothing below this needs to check again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidTenant {
+    /// Its name.
+    pub name: TenantName,
+    /// Uid of the Tenant object.
+    pub uid: String,
+    /// Where its children live.
+    pub namespace: String,
+    /// Name of the customer as people write it.
+    pub display_name: String,
+    /// Name of the first administrator.
+    pub admin_name: String,
+    /// E-mail address of the first administrator.
+    pub admin_email: String,
+    /// Language.
+    pub locale: Locale,
+    /// IANA time zone.
+    pub time_zone: String,
+    /// ISO 4217 currency.
+    pub currency: String,
+    /// What the people in charge want.
+    pub state: State,
+    /// How many people may use the CRM.
+    pub seats: i32,
+    /// How many CRM pods serve.
+    pub replicas: i32,
+    /// Size of a CRM pod.
+    pub app: Compute,
+    /// Size of the database pod.
+    pub database: Compute,
+    /// Size of the database's volume.
+    pub storage: Quantity,
+    /// Class of the database's volume, if not the default.
+    pub storage_class: Option<String>,
+    /// What the CRM may reach.
+    pub egress: Egress,
+    /// Where pods run.
+    pub scheduling: ValidScheduling,
+    /// The release that the tenant is to run.
+    pub release: ValidRelease,
+    /// The hosts that it would like, its own first.
+    pub hosts: Vec<Host>,
+    /// Web address of the CRM.
+    pub url: String,
+    /// Name of the Secret with the sign-in link.
+    pub sign_in_secret: String,
+}
+
+/// Processor and memory of a pod.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compute {
+    /// Requested processor time.
+    pub cpu: Quantity,
+    /// Requested memory, and its limit.
+    pub memory: Quantity,
+}
+
+/// Where pods run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ValidScheduling {
+    /// Labels that a node must have.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods accept.
+    pub tolerations: Vec<Toleration>,
+    /// Name of the pods' PriorityClass.
+    pub priority_class_name: Option<String>,
+}
+
+/// What the operator needs of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidRelease {
+    /// Name of the Release object.
+    pub name: String,
+    /// Image, by digest.
+    pub image: String,
+    /// Schema version to which it migrates.
+    pub schema_version: i64,
+}
+
+impl ValidRelease {
+    /// Takes from a Release what the operator needs.
+    pub fn of(release: &Release) -> Self {
+        Self {
+            name: release.name_any(),
+            image: release.spec.image.clone(),
+            schema_version: release.spec.schema.version,
+        }
+    }
+}
+
+/// A spec that nobody can carry out.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// The name.
+    #[error(transparent)]
+    Name(InvalidName),
+    /// A host.
+    #[error(transparent)]
+    Host(InvalidHost),
+    /// An amount; the first field says where.
+    #[error("{0}: {1}")]
+    Quantity(&'static str, InvalidQuantity),
+    /// The object has no uid, so it does not come from an API server.
+    #[error("the Tenant has no uid")]
+    NoUid,
+}
+
+/// Checks everything that the schema could not, and brings everything into its one form.
+///
+/// `present_storage` is the size of the volume that exists already: volumes only grow, also when the plan's size shrinks.
+pub fn validate(
+    tenant: &Tenant,
+    plan: &Plan,
+    release: &Release,
+    present_storage: Option<&str>,
+    settings: &RunArgs,
+) -> Result<ValidTenant, Invalid> {
+    let name = TenantName::parse(&tenant.name_any()).map_err(Invalid::Name)?;
+    let spec = &tenant.spec;
+    let own = spec.database.clone().unwrap_or_default();
+    let quantity = |field: &'static str, raw: &str| {
+        Quantity::parse(raw).map_err(|invalid| Invalid::Quantity(field, invalid))
+    };
+    let wanted = match &own.storage {
+        Some(storage) => quantity("spec.database.storage", storage)?,
+        None => quantity("the plan's database.storage", &plan.spec.database.storage)?,
+    };
+    let storage = match present_storage {
+        Some(present) => wanted.at_least(quantity("the volume's size", present)?),
+        None => wanted,
+    };
+    let hosts = wanted_hosts(tenant, &name, settings)?;
+    Ok(ValidTenant {
+        uid: tenant.uid().ok_or(Invalid::NoUid)?,
+        namespace: name.namespace(),
+        display_name: spec.display_name.clone(),
+        admin_name: spec.admin.name.clone(),
+        admin_email: spec.admin.email.clone(),
+        locale: spec.locale,
+        time_zone: spec.time_zone.clone(),
+        currency: spec.currency.clone(),
+        state: spec.state,
+        seats: plan.spec.seats,
+        replicas: plan.spec.replicas,
+        app: Compute {
+            cpu: quantity("the plan's app.cpu", &plan.spec.app.cpu)?,
+            memory: quantity("the plan's app.memory", &plan.spec.app.memory)?,
+        },
+        database: Compute {
+            cpu: quantity("the plan's database.cpu", &plan.spec.database.cpu)?,
+            memory: quantity("the plan's database.memory", &plan.spec.database.memory)?,
+        },
+        storage,
+        storage_class: own.storage_class,
+        egress: plan.spec.egress,
+        scheduling: scheduling(plan.spec.scheduling.clone().unwrap_or_default()),
+        release: ValidRelease::of(release),
+        url: settings.url(&name.base_host(&settings.base_domain)),
+        hosts,
+        sign_in_secret: names::sign_in_secret(
+            tenant.annotations().get(names::REISSUE_SIGN_IN).map(String::as_str),
+        ),
+        name,
+    })
+}
+
+/// The tenant's own host, then those of its spec.
+fn wanted_hosts(tenant: &Tenant, name: &TenantName, settings: &RunArgs) -> Result<Vec<Host>, Invalid> {
+    let own = Host::parse(&name.base_host(&settings.base_domain)).map_err(Invalid::Host)?;
+    let mut hosts = vec![own];
+    for claim in &tenant.spec.hosts {
+        hosts.push(Host::parse(&claim.name).map_err(Invalid::Host)?);
+    }
+    Ok(hosts)
+}
+
+fn scheduling(spec: Scheduling) -> ValidScheduling {
+    let Scheduling { node_selector, tolerations, priority_class_name } = spec;
+    ValidScheduling { node_selector, tolerations, priority_class_name }
+}

@@ -1,0 +1,87 @@
+//! A tenant and what belongs to it.
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::{
+    api::{Plan, Release, Tenant},
+    args::{Cli, Command, RunArgs},
+    tenant::validate::{ValidTenant, validate},
+};
+
+/// A Tenant as the API server would show it before the operator has seen it.
+pub fn tenant() -> Tenant {
+    serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": {"name": "acme", "uid": "uid-acme", "generation": 1, "resourceVersion": "1"},
+        "spec": {
+            "displayName": "杭州艾克米贸易有限公司",
+            "admin": {"name": "王芳", "email": "fang@acme.example"},
+            "plan": "standard",
+            "release": "r1",
+        },
+    }))
+    .unwrap()
+}
+
+/// The plan of [`tenant`].
+pub fn plan() -> Plan {
+    serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Plan",
+        "metadata": {"name": "standard", "uid": "uid-standard", "resourceVersion": "1"},
+        "spec": {
+            "seats": 10,
+            "replicas": 2,
+            "app": {"cpu": "50m", "memory": "96Mi"},
+            "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
+        },
+    }))
+    .unwrap()
+}
+
+/// A release with an image of its own.
+pub fn release(name: &str, schema_version: i64) -> Release {
+    let digest = format!("{:0>64}", name.bytes().map(|b| format!("{b:02x}")).collect::<String>());
+    serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Release",
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "1"},
+        "spec": {
+            "version": "1.0.0",
+            "image": format!("docker.io/tenantry/crm-app@sha256:{digest}"),
+            "schema": {"version": schema_version},
+        },
+    }))
+    .unwrap()
+}
+
+/// How the operator of the demo runs.
+pub fn settings() -> RunArgs {
+    let digest = "9".repeat(64);
+    let postgres = format!("docker.io/tenantry/postgres@sha256:{digest}");
+    let words = [
+        "operator",
+        "run",
+        "--postgres-image",
+        &postgres,
+        "--public-scheme",
+        "http",
+        "--public-port",
+        "8080",
+        "--monitoring-namespace",
+        "monitoring",
+        "--private-cidr",
+        "198.18.0.0/15",
+    ];
+    match Cli::try_parse_from(words).unwrap().command {
+        Command::Run(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// [`tenant`], checked.
+pub fn valid_tenant() -> ValidTenant {
+    validate(&tenant(), &plan(), &release("r1", 1), None, &settings()).unwrap()
+}
