@@ -1,16 +1,9 @@
-/** The only place that calls `fetch`. */
+/** The only place that calls `fetch`. Paths, parameters and answers are checked against the server's `openapi.json`. */
+import createClient from 'openapi-fetch';
 import { ApiError, problemFrom } from './problem';
+import type { paths } from './schema';
 
-const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
-
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
-
-export interface RequestOptions {
-  body?: unknown;
-  headers?: Record<string, string>;
-  signal?: AbortSignal;
-}
 
 // Comes with the session and goes with every unsafe request. Memory only: a reload asks for the session again anyway.
 let csrfToken: string | null = null;
@@ -19,29 +12,29 @@ export function setCsrfToken(token: string | null): void {
   csrfToken = token;
 }
 
-export async function request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<T> {
-  const response = await send(method, path, options);
-  if (!response.ok) throw await problemFrom(response);
-  return response.status === 204 ? (undefined as T) : ((await response.json()) as T);
-}
+export const client = createClient<paths>({ fetch: fetchInTime, credentials: 'same-origin' });
 
-async function send(method: Method, path: string, { body, headers, signal }: RequestOptions): Promise<Response> {
+client.use({
+  onRequest: ({ request }) => {
+    if (request.method !== 'GET' && csrfToken !== null) request.headers.set('X-CSRF-Token', csrfToken);
+    return request;
+  },
+});
+
+async function fetchInTime(request: Request): Promise<Response> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    return await fetch(BASE + path, {
-      method,
-      credentials: 'same-origin',
-      headers: {
-        Accept: 'application/json',
-        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-        ...(method === 'GET' || csrfToken === null ? {} : { 'X-CSRF-Token': csrfToken }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    });
+    return await fetch(request, { signal: AbortSignal.any([request.signal, timeout]) });
   } catch (cause) {
-    if (signal?.aborted) throw cause;
+    // Given up by the page, for instance because the next letter was typed: no failure to tell anybody about.
+    if (request.signal.aborted) throw cause;
     throw new ApiError('offline', 0);
   }
+}
+
+/** The data of an answer, or its problem as an `ApiError`. */
+export async function dataOf<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  const { data, error, response } = await call;
+  if (!response.ok) throw problemFrom(response, error);
+  return data as T;
 }

@@ -1,56 +1,43 @@
-/** Errors as the API reports them (RFC 9457), plus the two that never reach it: no network, no answer in time. */
+/** Errors as the API reports them (RFC 9457), and the one that never reaches it: no network, or no answer in time. */
+import type { components } from './schema';
 
-export type ProblemType =
-  | 'unauthorized'
-  | 'forbidden'
-  | 'read-only'
-  | 'not-found'
-  | 'invalid'
-  | 'conflict'
-  | 'stale'
-  | 'seat-limit'
-  | 'link-invalid'
-  | 'rate-limited'
-  | 'internal'
-  | 'unavailable'
-  | 'offline';
+type Problem = components['schemas']['Problem'];
+type ServerProblemType = components['schemas']['ProblemType'];
 
-const KNOWN: ReadonlySet<string> = new Set<ProblemType>([
-  'unauthorized',
-  'forbidden',
-  'read-only',
-  'not-found',
-  'invalid',
-  'conflict',
-  'stale',
-  'seat-limit',
-  'link-invalid',
-  'rate-limited',
-  'internal',
-  'unavailable',
-]);
+export type ProblemType = ServerProblemType | 'offline';
 
-export interface FieldProblem {
-  /** JSON pointer into the request body, for example `/name`. */
-  pointer: string;
-  code: string;
-}
+// A record, so that a kind which the server adds does not compile until it is named here.
+const KNOWN: Record<ServerProblemType, true> = {
+  unauthorized: true,
+  forbidden: true,
+  'read-only': true,
+  'not-found': true,
+  invalid: true,
+  conflict: true,
+  stale: true,
+  'seat-limit': true,
+  'link-invalid': true,
+  'rate-limited': true,
+  internal: true,
+  unavailable: true,
+};
 
 export class ApiError extends Error {
   readonly type: ProblemType;
   readonly status: number;
-  readonly fields: readonly FieldProblem[];
-  /** The problem document as it came, for members that only one endpoint sends. */
-  readonly document: Readonly<Record<string, unknown>>;
+  /** Which fields were refused, and why. */
+  readonly fields: NonNullable<Problem['errors']>;
+  /** With `stale`: the record as it is now. */
+  readonly current: Problem['current'];
   readonly retryAfterSeconds: number | undefined;
 
-  constructor(type: ProblemType, status: number, document: Record<string, unknown> = {}, retryAfterSeconds?: number) {
-    super(typeof document['detail'] === 'string' ? document['detail'] : type);
+  constructor(type: ProblemType, status: number, problem: Partial<Problem> = {}, retryAfterSeconds?: number) {
+    super(problem.detail ?? type);
     this.name = 'ApiError';
     this.type = type;
     this.status = status;
-    this.document = document;
-    this.fields = fieldProblems(document['errors']);
+    this.fields = problem.errors ?? [];
+    this.current = problem.current;
     this.retryAfterSeconds = retryAfterSeconds;
   }
 }
@@ -59,25 +46,16 @@ export function isProblem(error: unknown, type: ProblemType): error is ApiError 
   return error instanceof ApiError && error.type === type;
 }
 
-/** Turns a failed response into an `ApiError`; a gateway's HTML page or an empty body still gets a type. */
-export async function problemFrom(response: Response): Promise<ApiError> {
-  const document = await readDocument(response);
-  const named = typeof document['type'] === 'string' ? document['type'] : '';
-  const type = KNOWN.has(named) ? (named as ProblemType) : typeForStatus(response.status);
-  const retryAfter = Number(response.headers.get('Retry-After') ?? Number.NaN);
-  return new ApiError(type, response.status, document, Number.isFinite(retryAfter) ? retryAfter : undefined);
+/** An `ApiError` for a failed response; a gateway's HTML page or an empty body still gets a type, from the status. */
+export function problemFrom(response: Response, body: unknown): ApiError {
+  const isProblemBody = typeof body === 'object' && body !== null && 'type' in body;
+  const problem = isProblemBody ? (body as Partial<Problem>) : {};
+  const type = problem.type !== undefined && problem.type in KNOWN ? problem.type : typeForStatus(response.status);
+  const retryAfter = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
+  return new ApiError(type, response.status, problem, Number.isNaN(retryAfter) ? undefined : retryAfter);
 }
 
-async function readDocument(response: Response): Promise<Record<string, unknown>> {
-  try {
-    const parsed: unknown = await response.json();
-    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {};
-  } catch {
-    return {};
-  }
-}
-
-function typeForStatus(status: number): ProblemType {
+function typeForStatus(status: number): ServerProblemType {
   if (status === 401) return 'unauthorized';
   if (status === 403) return 'forbidden';
   if (status === 404) return 'not-found';
@@ -85,12 +63,4 @@ function typeForStatus(status: number): ProblemType {
   if (status === 429) return 'rate-limited';
   if (status === 502 || status === 503 || status === 504) return 'unavailable';
   return status < 500 ? 'invalid' : 'internal';
-}
-
-function fieldProblems(value: unknown): FieldProblem[] {
-  if (!Array.isArray(value)) return [];
-  return value.filter(
-    (item): item is FieldProblem =>
-      typeof item === 'object' && item !== null && typeof item.pointer === 'string' && typeof item.code === 'string',
-  );
 }

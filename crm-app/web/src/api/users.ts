@@ -1,19 +1,19 @@
-import { request } from './http';
-import type { InvitedUser, OneTimeLink, Role, User } from './types';
+import { client, dataOf } from './http';
+import type { InvitedUser, NewUser, OneTimeLink, User, UserPatch } from './types';
 
-export function listUsers(signal?: AbortSignal): Promise<{ items: User[] }> {
-  return request('GET', '/users', { signal });
+export async function listUsers(signal?: AbortSignal): Promise<User[]> {
+  return (await dataOf(client.GET('/api/v1/users', { signal }))).items;
 }
 
-export function inviteUser(user: { name: string; email: string; role: Role }): Promise<InvitedUser> {
-  return request('POST', '/users', { body: user });
+export function inviteUser(user: NewUser): Promise<InvitedUser> {
+  return dataOf(client.POST('/api/v1/users', { body: user }));
 }
 
-export function updateUser(id: string, patch: Partial<Pick<User, 'name' | 'role' | 'status'>>): Promise<User> {
-  return request('PATCH', `/users/${encodeURIComponent(id)}`, { body: patch });
+export function updateUser(id: string, patch: UserPatch): Promise<User> {
+  return dataOf(client.PATCH('/api/v1/users/{id}', { params: { path: { id } }, body: patch }));
 }
 
 /** A new one-time link for a person who lost theirs, or their password. */
 export function renewLink(id: string): Promise<OneTimeLink> {
-  return request('POST', `/users/${encodeURIComponent(id)}/link`);
+  return dataOf(client.POST('/api/v1/users/{id}/link', { params: { path: { id } } }));
 }

@@ -1,7 +1,6 @@
 import { createContext, use, useEffect, useMemo, useState, type ReactNode } from 'react';
-import type { Locale } from '../api/types';
 import { readStored, writeStored } from '../ui/storage';
-import { isLocale, translator, type Translate } from './index';
+import { isLocale, translator, type Locale, type Translate } from './index';
 
 interface I18n {
   t: Translate;
@@ -9,7 +8,7 @@ interface I18n {
   /** The person's own choice; it stays on this device. */
   chooseLocale: (locale: Locale) => void;
   /** What the server suggests; heard only while the person has not chosen. */
-  suggestLocale: (locale: Locale) => void;
+  suggestLocale: (locale: string) => void;
 }
 
 const I18nContext = createContext<I18n | null>(null);
@@ -41,7 +40,9 @@ export function I18nProvider({ children }: { children: ReactNode }) {
         writeStored('locale', next);
         setChosen(next);
       },
-      suggestLocale: setSuggested,
+      suggestLocale: (next) => {
+        if (isLocale(next)) setSuggested(next);
+      },
     }),
     [locale],
   );

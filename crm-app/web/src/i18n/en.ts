@@ -180,7 +180,6 @@ export const en: Messages = {
   'link.title': 'The sign-in link is ready',
   'link.lead': 'Hand this link to {name}:',
   'link.how': 'By chat, text message or in person. They open it, choose a password and are in; a mere preview does not use it up.',
-  'link.once': 'It works once and is not shown again after you close this.',
   'link.until': 'It works once, until {time}, and is not shown again after you close this.',
   'link.label': 'One-time sign-in link',
   'users.saved.role': '{name} is now {role}',

@@ -1,5 +1,5 @@
 /** Dates, amounts and instants as the workspace writes them: its time zone decides what "today" is. */
-import type { Locale } from '../api/types';
+import type { Locale } from './index';
 
 export interface Format {
   /** A calendar day, `2026-11-22`. */

@@ -1,8 +1,8 @@
 /** Words in both languages. Small on purpose: typed keys, `{name}` places and plurals are all that the app needs. */
-import type { Locale } from '../api/types';
 import { en } from './en';
 import { zhCN } from './zh-CN';
 
+export type Locale = 'zh-CN' | 'en';
 export type Key = keyof typeof zhCN;
 export type Message = string | { one?: string; other: string };
 export type Messages = Record<Key, Message>;

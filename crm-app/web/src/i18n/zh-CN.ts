@@ -178,7 +178,6 @@ export const zhCN = {
   'link.title': '登录链接已生成',
   'link.lead': '把这个链接交给 {name}：',
   'link.how': '用微信、短信或当面都可以。对方打开链接、设好密码就能进来；只预览不会使链接失效。',
-  'link.once': '只能用一次，关闭后不会再显示。',
   'link.until': '{time} 前有效，只能用一次，关闭后不会再显示。',
   'link.label': '一次性登录链接',
   'users.saved.role': '{name} 现在是{role}',

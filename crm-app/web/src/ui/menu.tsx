@@ -6,6 +6,7 @@ interface MenuProps {
   trigger: ReactNode;
   side?: 'top' | 'bottom';
   align?: 'start' | 'end';
+  isOpenAtFirst?: boolean;
   children: ReactNode;
 }
 
@@ -13,9 +14,9 @@ const ITEM =
   'relative flex min-h-11 items-center gap-2 rounded-md px-2 text-14 text-ink outline-none select-none data-highlighted:bg-wash data-disabled:text-muted desk:min-h-8';
 
 /** A menu on Radix. Not modal: the modal kind locks scrolling with a `<style>` element, which the policy refuses. */
-export function Menu({ trigger, side = 'bottom', align = 'end', children }: MenuProps) {
+export function Menu({ trigger, side = 'bottom', align = 'end', isOpenAtFirst = false, children }: MenuProps) {
   return (
-    <Radix.Root modal={false}>
+    <Radix.Root modal={false} defaultOpen={isOpenAtFirst}>
       <Radix.Trigger asChild>{trigger}</Radix.Trigger>
       <Radix.Portal>
         <Radix.Content

@@ -22,7 +22,7 @@ export function CreateDialog({ name, onClose }: { name: string; onClose: () => v
 
   const submit = () =>
     create.mutate(
-      { id, fields: presentOnly(valuesOf(form.draft)) },
+      { ...presentOnly(valuesOf(form.draft)), id },
       {
         onSuccess: (company) => {
           onClose();

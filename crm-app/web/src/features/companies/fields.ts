@@ -1,8 +1,8 @@
 /** What a company has, how it is typed in, and what is wrong with a value before the server is asked. */
-import type { Company, CompanyFields, CompanyPatch, Level } from '../../api/types';
+import type { Company, CompanyPatch, Level, NewCompany } from '../../api/types';
 import { parseAmount } from './amount';
 
-export type FieldName = Exclude<keyof CompanyFields, 'ownerId'>;
+export type FieldName = Exclude<keyof NewCompany, 'id' | 'ownerId'>;
 export type Draft = Record<FieldName, string>;
 export type DraftErrors = Partial<Record<FieldName, string>>;
 
@@ -45,8 +45,8 @@ export function draftOf(company: Company): Draft {
 }
 
 /** The draft as the API wants it: trimmed, empty is null, amounts written out. */
-export function valuesOf(draft: Draft): CompanyFields {
-  const values: CompanyFields = { name: draft.name.trim() };
+export function valuesOf(draft: Draft): NewCompany {
+  const values: NewCompany = { name: draft.name.trim() };
   for (const field of FIELD_NAMES) {
     if (field === 'name') continue;
     const text = draft[field].trim();

@@ -7,7 +7,7 @@ import {
   updateCompany,
   type CompanyQuery,
 } from '../../api/companies';
-import type { Company, CompanyFields, CompanyPatch } from '../../api/types';
+import type { Company, CompanyPatch } from '../../api/types';
 
 const LIST = ['companies'] as const;
 const recordKey = (id: string) => ['company', id] as const;
@@ -18,7 +18,7 @@ export function useCompanies(query: CompanyQuery) {
     queryKey: [...LIST, query],
     queryFn: ({ pageParam, signal }) => listCompanies(query, pageParam, signal),
     initialPageParam: null as string | null,
-    getNextPageParam: (last) => last.nextCursor,
+    getNextPageParam: (last) => last.nextCursor ?? null,
     // While the next answer is on its way the last one stays, dimmed, instead of a flash of nothing.
     placeholderData: (previous) => previous,
   });
@@ -33,14 +33,14 @@ export function useCompanyAudit(id: string) {
     queryKey: auditKey(id),
     queryFn: ({ pageParam, signal }) => listCompanyAudit(id, pageParam, signal),
     initialPageParam: null as string | null,
-    getNextPageParam: (last) => last.nextCursor,
+    getNextPageParam: (last) => last.nextCursor ?? null,
   });
 }
 
 export function useCreateCompany() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: ({ id, fields }: { id: string; fields: CompanyFields }) => createCompany(id, fields),
+    mutationFn: createCompany,
     onSuccess: (company) => remember(client, company),
   });
 }

@@ -91,7 +91,7 @@ function Changes({ changes }: { changes: AuditEntry['changes'] }) {
   const hidden = all.length - shown.length;
   return (
     <dl className="mt-1 text-13">
-      {shown.map(([field, [before, after]]) => (
+      {shown.map(([field, [before = null, after = null]]) => (
         <div key={field} className="flex gap-2 py-0.5">
           <dt className="shrink-0 text-muted">{fieldLabel(field, t)}</dt>
           <dd className="min-w-0">
@@ -137,7 +137,7 @@ function PendingEntries() {
 }
 
 function isCreation(entry: AuditEntry): boolean {
-  return /^creat/.test(entry.action);
+  return entry.action === 'create';
 }
 
 function whatHappened(entry: AuditEntry, t: ReturnType<typeof useT>): string {

@@ -3,8 +3,8 @@ import { LinkIcon } from 'lucide-react';
 import { useRef, useState, type FormEvent } from 'react';
 import { Link } from 'wouter';
 import { isProblem } from '../../api/problem';
-import { acceptWelcome, inspectWelcome } from '../../api/session';
-import type { WelcomePreview } from '../../api/types';
+import { inspectLink, spendLink } from '../../api/session';
+import type { LinkInfo } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
 import { cx } from '../../ui/class-names';
@@ -25,7 +25,7 @@ export default function WelcomePage({ onEntered }: { onEntered: () => void }) {
   const [token] = useState(() => decodeURIComponent(window.location.hash.slice(1)));
   const preview = useQuery({
     queryKey: ['welcome', token],
-    queryFn: ({ signal }) => inspectWelcome(token, signal),
+    queryFn: ({ signal }) => inspectLink(token, signal),
     enabled: token !== '',
     gcTime: 0,
   });
@@ -36,7 +36,7 @@ export default function WelcomePage({ onEntered }: { onEntered: () => void }) {
   return <ChoosePassword token={token} preview={preview.data} onEntered={onEntered} />;
 }
 
-function ChoosePassword({ token, preview, onEntered }: { token: string; preview: WelcomePreview; onEntered: () => void }) {
+function ChoosePassword({ token, preview, onEntered }: { token: string; preview: LinkInfo; onEntered: () => void }) {
   const t = useT();
   const client = useQueryClient();
   const [password, setPassword] = useState('');
@@ -44,7 +44,7 @@ function ChoosePassword({ token, preview, onEntered }: { token: string; preview:
   const passwordRef = useRef<HTMLInputElement>(null);
   useDocumentTitle(preview.displayName);
   const submit = useMutation({
-    mutationFn: () => acceptWelcome(token, password),
+    mutationFn: () => spendLink(token, password),
     onSuccess: (session) => {
       putSession(client, session);
       onEntered();

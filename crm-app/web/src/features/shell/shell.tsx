@@ -9,9 +9,8 @@ import { useOnline } from '../../ui/hooks';
 import { Seal } from '../../ui/seal';
 import { useShortcut } from '../../ui/shortcuts';
 import { useSignedIn } from '../session/session';
+import { AccountButton } from './account-button';
 
-// Menus bring their own positioning library; the first paint does without both.
-const AccountMenu = lazy(() => import('./account-menu'));
 const ShortcutSheet = lazy(() => import('./shortcut-sheet'));
 
 interface Place {
@@ -53,9 +52,7 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
           ))}
         </nav>
         <div className="border-t border-line p-2">
-          <Suspense fallback={<div className="h-11" />}>
-            <AccountMenu look="side" onShowShortcuts={() => setIsHelpOpen(true)} />
-          </Suspense>
+          <AccountButton look="side" onShowShortcuts={() => setIsHelpOpen(true)} />
         </div>
       </aside>
       <div className="flex min-h-0 min-w-0 flex-1 flex-col">
@@ -71,9 +68,7 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
         {places.map((place) => (
           <TabLink key={place.href} place={place} />
         ))}
-        <Suspense fallback={<div className="flex-1" />}>
-          <AccountMenu look="tab" onShowShortcuts={() => setIsHelpOpen(true)} />
-        </Suspense>
+        <AccountButton look="tab" onShowShortcuts={() => setIsHelpOpen(true)} />
       </nav>
       {isHelpOpen ? (
         <Suspense fallback={null}>

@@ -10,7 +10,7 @@ export interface HandOver {
   name: string;
   /** As the API gives it: a path of this site. */
   link: string;
-  expiresAt?: string;
+  expiresAt: string;
 }
 
 /** A one-time link, to be handed over by whatever way people talk anyway. */
@@ -44,7 +44,7 @@ export function LinkDialog({ name, link, expiresAt, onClose }: HandOver & { onCl
         />
         <p className="text-13 text-muted">{t('link.how')}</p>
         <p className="text-13 text-muted">
-          {expiresAt ? t('link.until', { time: format.instant(expiresAt) }) : t('link.once')}
+          {t('link.until', { time: format.instant(expiresAt) })}
         </p>
       </DialogBody>
       <DialogActions>

@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import type { User } from '../../api/types';
+import type { User, UserPatch } from '../../api/types';
 import { inviteUser, listUsers, renewLink, updateUser } from '../../api/users';
 
 const USERS = ['users'] as const;
@@ -16,7 +16,7 @@ export function useInviteUser() {
 export function useUpdateUser() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: ({ id, patch }: { id: string; patch: Partial<Pick<User, 'name' | 'role' | 'status'>> }) => updateUser(id, patch),
+    mutationFn: ({ id, patch }: { id: string; patch: UserPatch }) => updateUser(id, patch),
     onSettled: () => client.invalidateQueries({ queryKey: USERS }),
   });
 }

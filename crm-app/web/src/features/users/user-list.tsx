@@ -1,6 +1,6 @@
 import { Ellipsis } from 'lucide-react';
 import { useState } from 'react';
-import type { User } from '../../api/types';
+import type { User, UserPatch } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { Avatar } from '../../ui/avatar';
 import { IconButton } from '../../ui/button';
@@ -72,7 +72,7 @@ function UserMenu({ user, isMe, onLink, onDeactivate }: UserRowProps & { isMe: b
   const guard = useWriteGuard();
   const update = useUpdateUser();
   const renew = useRenewLink();
-  const change = (patch: Partial<User>, done: string) =>
+  const change = (patch: UserPatch, done: string) =>
     guard(() =>
       update.mutate(
         { id: user.id, patch },

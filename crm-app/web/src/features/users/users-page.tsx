@@ -35,7 +35,7 @@ function People() {
   const isDesk = useIsDesk();
   const [isInviting, setIsInviting] = useState(false);
   const [handOver, setHandOver] = useState<HandOver | null>(null);
-  const used = users.data?.items.filter(takesSeat).length ?? 0;
+  const used = users.data?.filter(takesSeat).length ?? 0;
   const limit = session.workspace.seats;
   const isFull = users.data !== undefined && used >= limit;
 
@@ -56,7 +56,7 @@ function People() {
       <p className="min-h-9 px-4 pb-3 text-13 text-muted desk:px-6">{users.data ? t('users.seats', { used, limit }) : null}</p>
       {isFull ? <Banner tone="info">{t('users.seats.full')}</Banner> : null}
       {users.data ? (
-        <UserList users={users.data.items} onLink={setHandOver} />
+        <UserList users={users.data} onLink={setHandOver} />
       ) : users.isPending ? (
         <PendingUsers />
       ) : (
