@@ -2,7 +2,13 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use e2e::{bench, cluster::Choice, demo, images, network_policy::AgentArgs, verify};
+use e2e::{
+    bench,
+    cluster::{Choice, port_forward::HoldArgs},
+    demo, images,
+    network_policy::AgentArgs,
+    verify,
+};
 
 /// Runs Tenantry on a cluster of this machine and proves it.
 #[derive(Debug, Parser)]
@@ -42,6 +48,9 @@ pub(crate) enum Command {
     /// Enforce NetworkPolicies on the node of a native cluster
     #[command(hide = true)]
     NetworkPolicyAgent(AgentArgs),
+    /// Hold a loopback port that leads into a cluster
+    #[command(hide = true)]
+    PortForward(HoldArgs),
     /// Keep the parts of a native cluster running
     #[command(hide = true)]
     Supervise {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use e2e::{
     bench,
-    cluster::{self, Cluster, kubeconfig, native},
+    cluster::{self, Cluster, kubeconfig, native, port_forward},
     demo, images, network_policy,
     toolchain::{self, Tool},
     verify,
@@ -57,6 +57,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Postgres(arguments) => return images::run_postgres(arguments).await,
         Command::NetworkPolicyAgent(arguments) => Box::pin(network_policy::run(arguments)).await?,
+        Command::PortForward(arguments) => port_forward::hold(arguments).await?,
         Command::Supervise { name } => native::supervisor::run(&name).await?,
     }
     Ok(ExitCode::SUCCESS)

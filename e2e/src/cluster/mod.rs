@@ -2,10 +2,14 @@
 
 mod choice;
 pub mod control_plane;
+mod existing;
+mod kind;
 pub mod kubeconfig;
 pub mod native;
 mod part;
 mod pki;
+pub mod port_forward;
+mod program;
 mod server_parts;
 
 use std::{
@@ -14,6 +18,8 @@ use std::{
 };
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, ResourceExt, api::ListParams};
 
 pub use choice::{AnyCluster, Choice, Provider, choose, state_directory};
 pub use control_plane::ControlPlane;
@@ -61,8 +67,28 @@ pub trait Cluster {
     fn status(&self) -> impl Future<Output = Result<Vec<(String, String)>>>;
     /// The administrator's kubeconfig, valid from this host.
     fn kubeconfig(&self) -> &Path;
-    /// Puts images on every node, under their digest.
+    /// How pods of this cluster name an image.
+    fn image_reference(&self, image: &ImageArchive) -> String {
+        image.reference()
+    }
+    /// Puts images where the nodes find them, under their digest.
     fn load_images(&self, images: &[ImageArchive]) -> impl Future<Output = Result<()>>;
     /// Makes a Service reachable on the loopback interface until `down`; asking again for the same returns the same address.
     fn forward(&self, forward: &Forward) -> impl Future<Output = Result<SocketAddr>>;
+}
+
+/// The nodes of a cluster of which only the API is ours to see.
+async fn nodes_status(kubeconfig: &Path) -> Result<Vec<(String, String)>> {
+    let nodes = Api::<Node>::all(kubeconfig::client(kubeconfig).await?).list(&ListParams::default()).await?;
+    let state = |node: &Node| {
+        let conditions =
+            node.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        match ready {
+            Some(ready) if ready.status == "True" => "ready".to_owned(),
+            Some(ready) => format!("not ready: {}", ready.message.as_deref().unwrap_or_default()),
+            None => "not ready".to_owned(),
+        }
+    };
+    Ok(nodes.iter().map(|node| (format!("node {}", node.name_any()), state(node))).collect())
 }

@@ -34,6 +34,8 @@ pub enum Module {
     Pause,
     /// Makes and removes the directories of volumes.
     VolumeHelper,
+    /// Looks a name up, in tests.
+    Resolve,
     /// Installs charts.
     Helm,
 }
@@ -53,6 +55,7 @@ pub enum Tool {
     LocalPathProvisioner,
     Pause,
     VolumeHelper,
+    Resolve,
     Helm,
 }
 
@@ -127,6 +130,13 @@ impl Module {
                 stamp: "",
                 files: files!("volume-helper", "go.mod", "main.go"),
             },
+            Self::Resolve => Recipe {
+                name: "resolve",
+                cold: "10 seconds",
+                packages: &["."],
+                stamp: "",
+                files: files!("resolve", "go.mod", "main.go"),
+            },
             Self::Helm => Recipe {
                 name: "helm",
                 cold: "2 minutes",
@@ -152,6 +162,7 @@ impl Tool {
             Self::LocalPathProvisioner => Module::LocalPathProvisioner,
             Self::Pause => Module::Pause,
             Self::VolumeHelper => Module::VolumeHelper,
+            Self::Resolve => Module::Resolve,
             Self::Helm => Module::Helm,
         }
     }
@@ -170,6 +181,7 @@ impl Tool {
             Self::LocalPathProvisioner => "local-path-provisioner",
             Self::Pause => "pause",
             Self::VolumeHelper => "volume-helper",
+            Self::Resolve => "resolve",
             Self::Helm => "helm",
         }
     }

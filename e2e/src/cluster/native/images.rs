@@ -101,6 +101,16 @@ pub(super) async fn load(layout: &Layout, images: &[ImageArchive]) -> Result<()>
     }
 }
 
+/// An image with one program and nothing else, for pods of tests.
+pub async fn program_image(name: &'static str, tool: Tool) -> Result<ImageArchive> {
+    let image = system_image(name, tool, "65532").await?;
+    let index = run(Command::new("tar").arg("-xOf").arg(&image.archive).arg("index.json"), DEADLINE).await?;
+    let index: serde_json::Value = serde_json::from_str(&index)?;
+    let digest =
+        index["manifests"][0]["digest"].as_str().context("an archive without a manifest")?.to_owned();
+    Ok(ImageArchive { path: image.archive, repository: format!("docker.io/tenantry-test/{name}"), digest })
+}
+
 /// `ctr` on the node's containerd.
 fn ctr(layout: &Layout) -> Command {
     let mut command = Command::new("ctr");

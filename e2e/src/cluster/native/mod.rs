@@ -25,7 +25,7 @@ use self::{
     control::{Answer, Request, Target},
     images::SystemImages,
 };
-use super::{Cluster, Forward, ImageArchive};
+use super::{Cluster, Forward, ImageArchive, program};
 use crate::{
     host::{
         files,
@@ -35,7 +35,7 @@ use crate::{
     toolchain::{self, Module, NATIVE_CLUSTER},
 };
 
-pub use self::layout::Layout;
+pub use self::{images::program_image, layout::Layout};
 
 /// Folders that parts expect.
 const FOLDERS: [&str; 9] =
@@ -84,18 +84,14 @@ impl Native {
     async fn supervise(&self) -> Result<()> {
         let layout = &self.layout;
         let plan = serde_json::to_vec_pretty(&parts::all(layout).await?)?;
-        let program = fs::read(std::env::current_exe()?).context("cannot read this program")?;
-        let same = |path: &Path, content: &[u8]| fs::read(path).is_ok_and(|present| present == content);
-        let unchanged = same(&layout.plan(), &plan) && same(&layout.supervisor(), &program);
-        if unchanged && control::ask(&layout.control_socket(), &Request::Status).await.is_ok() {
+        let new_plan = !fs::read(layout.plan()).is_ok_and(|present| present == plan);
+        let new_program = program::install(&layout.supervisor())?;
+        let answers = control::ask(&layout.control_socket(), &Request::Status).await.is_ok();
+        if answers && !new_plan && !new_program {
             return Ok(());
         }
         supervisor::end(layout).await?;
         files::write_atomically(&layout.plan(), &plan)?;
-        // A running program's file cannot be written to, but it can be replaced.
-        files::write_atomically(&layout.supervisor(), &program)?;
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(layout.supervisor(), executable)?;
         supervisor::start(layout)?;
         wait(layout, "the supervisor", 10, "supervisor")
             .until(async || Ok(Look::Done(control::ask(&layout.control_socket(), &Request::Status).await?)))

@@ -24,6 +24,7 @@ use super::{
     forwards::Forwards,
     layout::Layout,
     netns::{self, Inside},
+    teardown,
 };
 use crate::{
     cluster::{
@@ -60,6 +61,7 @@ pub async fn run(name: &str) -> Result<()> {
     let plan = fs::read(layout.plan()).context("cannot read the plan")?;
     let parts: Vec<Part> = serde_json::from_slice(&plan).context("the plan is damaged")?;
     end_leftovers(&layout, &parts).await?;
+    teardown::remove_dead_shim_sockets(&layout);
     let inside = Inside::enter(layout.netns()).await?;
     let client = kubeconfig::client(&layout.kubeconfig()).await?;
     let forwards = Forwards::open(layout.forwards(), inside.clone(), client.clone()).await?;

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,13 +15,14 @@ use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 use tokio::process::Command;
-use walkdir::WalkDir;
 
 use super::{cgroups, layout::Layout, netns, supervisor};
 use crate::host::{command::run, process, progress};
 
 /// Where libcni keeps the result of each attachment, with the namespace's path in it.
 const CNI_RESULTS: &str = "/var/lib/cni/results";
+/// Where containerd keeps a folder for each running container, in the cluster's state.
+const BUNDLES: &str = "containerd/state/io.containerd.runtime.v2.task/k8s.io";
 /// Where the kubelet links the logs of containers, for log shippers.
 const CONTAINER_LOGS: &str = "/var/log/containers";
 
@@ -33,7 +35,7 @@ pub(super) async fn remove(layout: &Layout) -> Result<()> {
     cgroups::remove(layout).await?;
     // Both need state that is removed next.
     let namespaces = pod_namespaces(layout);
-    remove_shim_sockets(layout);
+    remove_dead_shim_sockets(layout);
     unmount_all(layout)?;
     for namespace in namespaces {
         run(Command::new("ip").args(["netns", "delete", &namespace]), Duration::from_secs(10)).await?;
@@ -95,14 +97,14 @@ fn mount_point(line: &str) -> Option<PathBuf> {
 
 /// Names of the network namespaces of our pods that are still there: from running containers and from CNI's records.
 fn pod_namespaces(layout: &Layout) -> BTreeSet<String> {
-    let specs = files_named(&layout.path("containerd/state"), "config.json", 3);
-    let from_specs = specs.iter().filter_map(|path| json(path)).flat_map(|spec| {
-        let namespaces = spec["linux"]["namespaces"].as_array().cloned().unwrap_or_default();
-        namespaces
-            .into_iter()
-            .filter_map(|namespace| Some(namespace["path"].as_str()?.to_owned()))
-            .collect::<Vec<_>>()
-    });
+    let from_specs =
+        bundles(layout).into_iter().filter_map(|bundle| json(&bundle.join("config.json"))).flat_map(|spec| {
+            let namespaces = spec["linux"]["namespaces"].as_array().cloned().unwrap_or_default();
+            namespaces
+                .into_iter()
+                .filter_map(|namespace| Some(namespace["path"].as_str()?.to_owned()))
+                .collect::<Vec<_>>()
+        });
     let from_results = cni_results(layout).into_iter().filter_map(|path| json(&path)).flat_map(|record| {
         let interfaces = record["result"]["interfaces"].as_array().cloned().unwrap_or_default();
         interfaces
@@ -128,18 +130,26 @@ fn cni_results(layout: &Layout) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Removes CNI's records of our pods, those of their loopback interfaces included, whose network is everybody's.
 fn remove_cni_results(layout: &Layout) {
     for path in cni_results(layout) {
+        if let Some(container) = json(&path).as_ref().and_then(|record| record["containerId"].as_str()) {
+            let loopback = Path::new(CNI_RESULTS).join(format!("cni-loopback-{container}-lo"));
+            if loopback.exists() {
+                warn_on_error(&loopback, fs::remove_file(&loopback));
+            }
+        }
         warn_on_error(&path, fs::remove_file(&path));
     }
 }
 
-/// A shim that was killed leaves its socket, outside of containerd's own folders.
-fn remove_shim_sockets(layout: &Layout) {
-    for path in files_named(&layout.path("containerd/state"), "address", 3) {
-        let address = fs::read_to_string(&path).unwrap_or_default();
+/// Removes the sockets of shims that were killed: they lie outside of containerd's own folders, and containerd forgets them.
+pub(super) fn remove_dead_shim_sockets(layout: &Layout) {
+    for bundle in bundles(layout) {
+        let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
         if let Some(socket) = address.trim().strip_prefix("unix://").map(Path::new)
             && socket.exists()
+            && UnixStream::connect(socket).is_err()
         {
             warn_on_error(socket, fs::remove_file(socket));
         }
@@ -160,9 +170,8 @@ fn warn_on_error(path: &Path, result: std::io::Result<()>) {
     }
 }
 
-fn files_named(folder: &Path, name: &str, depth: usize) -> Vec<PathBuf> {
-    let entries = WalkDir::new(folder).max_depth(depth).into_iter().flatten();
-    entries.filter(|entry| entry.file_name() == name).map(walkdir::DirEntry::into_path).collect()
+fn bundles(layout: &Layout) -> Vec<PathBuf> {
+    fs::read_dir(layout.path(BUNDLES)).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 fn json(path: &Path) -> Option<Value> {

@@ -1,0 +1,3 @@
+module tenantry.dev/e2e/cluster/resolve
+
+go 1.26.0

@@ -1,0 +1,130 @@
+//! A cluster in Docker, made by `kind`.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+
+use super::{Cluster, Forward, ImageArchive, nodes_status, port_forward, state_directory};
+use crate::host::{
+    command::{run, succeeds},
+    files,
+    progress::step,
+};
+
+/// The first time, the node image is downloaded.
+const CREATE: Duration = Duration::from_mins(10);
+/// Everything else.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// A cluster in Docker.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    name: String,
+    state: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+/// Whether Docker answers and `kind` is there.
+pub(super) async fn is_available() -> bool {
+    let quickly = Duration::from_secs(5);
+    succeeds(Command::new("kind").arg("version"), quickly).await
+        && succeeds(Command::new("docker").arg("info"), quickly).await
+}
+
+impl Kind {
+    /// The cluster of this name, whether it runs or not.
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let state = state_directory(name)?;
+        Ok(Self { name: format!("tenantry-{name}"), kubeconfig: state.join("kubeconfig"), state })
+    }
+
+    fn kind(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("kind");
+        command.args(words).args(["--name", &self.name]);
+        command
+    }
+
+    async fn exists(&self) -> Result<bool> {
+        let clusters = run(Command::new("kind").args(["get", "clusters"]), DEADLINE).await?;
+        Ok(clusters.lines().any(|cluster| cluster == self.name))
+    }
+
+    /// Imports an archive into containerd of a node. `kind load` would not do: it names images by tag, and pods name them by
+    /// digest.
+    async fn import(&self, node: &str, image: &ImageArchive) -> Result<()> {
+        let archive =
+            fs::File::open(&image.path).with_context(|| format!("cannot read {}", image.path.display()))?;
+        let mut child = Command::new("docker")
+            .args(["exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import"])
+            .args(["--digests", "--base-name", &image.repository, "-"])
+            .stdin(Stdio::from(archive))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start `docker`")?;
+        let status =
+            tokio::time::timeout(DEADLINE, child.wait()).await.context("importing takes too long")??;
+        if !status.success() {
+            bail!("importing {} into {node} failed with {status}", image.repository);
+        }
+        Ok(())
+    }
+}
+
+impl Cluster for Kind {
+    async fn up(&self) -> Result<()> {
+        fs::create_dir_all(&self.state)?;
+        let _lock = files::lock(&self.state.with_extension("lock"), "starts or stops this cluster").await?;
+        let kubeconfig = self.kubeconfig.to_str().context("the cache folder's path is not UTF-8")?;
+        if self.exists().await? {
+            return run(&mut self.kind(&["export", "kubeconfig", "--kubeconfig", kubeconfig]), DEADLINE)
+                .await
+                .map(|_| ());
+        }
+        let mut create = self.kind(&["create", "cluster", "--wait", "5m", "--kubeconfig", kubeconfig]);
+        step(&format!("creating kind cluster {}", self.name), run(&mut create, CREATE)).await.map(|_| ())
+    }
+
+    async fn down(&self) -> Result<()> {
+        let _lock = files::lock(&self.state.with_extension("lock"), "starts or stops this cluster").await?;
+        port_forward::end_all(&self.state).await?;
+        let mut delete = self.kind(&["delete", "cluster"]);
+        step(&format!("deleting kind cluster {}", self.name), run(&mut delete, DEADLINE)).await?;
+        if self.state.exists() {
+            fs::remove_dir_all(&self.state)?;
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Vec<(String, String)>> {
+        if !self.exists().await? {
+            return Ok(vec![(self.name.clone(), "down".to_owned())]);
+        }
+        nodes_status(&self.kubeconfig).await
+    }
+
+    fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    async fn load_images(&self, images: &[ImageArchive]) -> Result<()> {
+        let nodes = run(&mut self.kind(&["get", "nodes"]), DEADLINE).await?;
+        for image in images {
+            for node in nodes.lines() {
+                step(&format!("loading {} into {node}", image.repository), self.import(node, image)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forward(&self, forward: &Forward) -> Result<SocketAddr> {
+        port_forward::ensure(&self.state, &self.kubeconfig, forward).await
+    }
+}
