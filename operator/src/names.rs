@@ -81,6 +81,8 @@ pub enum Component {
     Crm,
     /// Schema migrations.
     Migrate,
+    /// The one-time sign-in link.
+    FirstSignIn,
     /// What the parts share: namespace, quota, rights.
     Tenant,
 }
@@ -92,6 +94,7 @@ impl Component {
             Self::Database => "database",
             Self::Crm => "crm",
             Self::Migrate => "migrate",
+            Self::FirstSignIn => child::FIRST_SIGN_IN,
             Self::Tenant => "tenant",
         }
     }

@@ -3,43 +3,27 @@
 use std::collections::{BTreeSet, HashMap};
 
 use http::uri::Authority;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::host::{Host, InvalidHost};
 
 /// The version of the document that this gateway reads. A newer one is refused as a whole.
 pub const VERSION: u32 = 1;
 
-/// The document as it stands in the ConfigMap.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Document {
-    /// Changes when an older gateway would misread the document.
-    pub version: u32,
-    /// One entry a host, sorted by host so that an unchanged fleet gives an unchanged document.
-    pub routes: Vec<Entry>,
-}
-
-/// One host of one tenant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One host of one tenant, as it stands in the document.
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// The host name.
-    pub host: String,
-    /// The tenant's name.
-    pub tenant: String,
-    /// `host:port` of the tenant's front Service.
-    pub upstream: String,
-    /// Whether the tenant is served at all.
-    pub state: ServiceState,
-    /// The language of the gateway's own pages.
-    pub locale: Locale,
-    /// The Secret with this host's certificate, where it has one of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_secret: Option<String>,
+struct Entry {
+    host: String,
+    tenant: String,
+    upstream: String,
+    state: ServiceState,
+    locale: Locale,
+    tls_secret: Option<String>,
 }
 
 /// A tenant's effective state, as far as the way in cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum ServiceState {
     /// Served.
     Active,
@@ -53,7 +37,7 @@ pub enum ServiceState {
 }
 
 /// A language of the gateway's own pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Locale {
     /// Simplified Chinese.
     #[serde(rename = "zh-CN")]
@@ -272,22 +256,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_is_read() {
-        let written = Entry {
+    fn what_the_operator_writes_is_what_is_read() {
+        use crate::{api, routes as written};
+
+        let route = written::Route {
             host: "acme.crm.localhost".into(),
             tenant: "acme".into(),
             upstream: "crm.tenant-acme.svc.cluster.local:80".into(),
-            state: ServiceState::ReadOnly,
-            locale: Locale::ZhCn,
+            state: api::State::ReadOnly,
+            locale: api::Locale::ZhCn,
             tls_secret: Some("acme-tls".into()),
         };
-        let json = serde_json::to_string(&Document { version: VERSION, routes: vec![written] }).unwrap();
-        assert_eq!(
-            json,
-            r#"{"version":1,"routes":[{"host":"acme.crm.localhost","tenant":"acme","upstream":"crm.tenant-acme.svc.cluster.local:80","state":"ReadOnly","locale":"zh-CN","tlsSecret":"acme-tls"}]}"#
-        );
+        let json =
+            serde_json::to_string(&written::RouteTable { version: VERSION, routes: vec![route] }).unwrap();
         let (table, left_out) = RouteTable::parse(&json).unwrap();
-        assert_eq!((table.len(), left_out.len()), (1, 0));
+        assert_eq!(left_out, []);
+        let read = table.get(&Host::from_wire("acme.crm.localhost").unwrap()).unwrap();
+        assert_eq!((read.state, read.locale), (ServiceState::ReadOnly, Locale::ZhCn));
+        assert_eq!(read.upstream, "crm.tenant-acme.svc.cluster.local:80");
         assert_eq!(table.tls_secrets(), BTreeSet::from(["acme-tls"]));
         assert_eq!(table.tenants(), BTreeSet::from(["acme"]));
     }

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn what_an_alert_needs_is_there() {
         let metrics = Metrics::new().unwrap();
-        metrics.reconcile_failed("UnknownPlan");
+        metrics.reconcile_failed("PlanNotFound");
         metrics.api_write("apply", "Service", true);
         drop(metrics.reconcile_started(Some(Duration::from_millis(3))));
         let tenant = testing::tenant();
@@ -210,7 +210,7 @@ mod tests {
         for line in [
             r#"tenantry_tenants{plan="standard",state="Active"} 1"#,
             r#"tenantry_tenant_not_ready{reason="NotObserved",tenant="acme"} 1"#,
-            r#"tenantry_reconcile_errors_total{reason="UnknownPlan"} 1"#,
+            r#"tenantry_reconcile_errors_total{reason="PlanNotFound"} 1"#,
             r#"tenantry_api_writes_total{kind="Service",result="ok",verb="apply"} 1"#,
             "tenantry_queue_length 2",
             "tenantry_reconcile_duration_seconds_count 1",

@@ -20,7 +20,7 @@ pub enum Error {
     #[error(
         "Plan {name:?} does not exist, so the tenant stays as it is: make the Plan, or set spec.plan to {known}"
     )]
-    UnknownPlan {
+    PlanNotFound {
         /// The name in the spec.
         name: String,
         /// Those that are there.
@@ -30,7 +30,7 @@ pub enum Error {
     #[error(
         "Release {name:?} does not exist, so the tenant stays as it is: make the Release, or set spec.release to {known}"
     )]
-    UnknownRelease {
+    ReleaseNotFound {
         /// The name in the spec.
         name: String,
         /// Those that are there.
@@ -101,8 +101,8 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "InvalidSpec",
-            Self::UnknownPlan { .. } => "UnknownPlan",
-            Self::UnknownRelease { .. } => "UnknownRelease",
+            Self::PlanNotFound { .. } => "PlanNotFound",
+            Self::ReleaseNotFound { .. } => "ReleaseNotFound",
             Self::ForeignNamespace { .. } => "ForeignNamespace",
             Self::NamespaceTerminating { .. } => "NamespaceTerminating",
             Self::SecretLost { .. } => "SecretLost",
@@ -124,8 +124,8 @@ impl Error {
     pub fn is_terminal(&self) -> bool {
         match self {
             Self::Invalid(_)
-            | Self::UnknownPlan { .. }
-            | Self::UnknownRelease { .. }
+            | Self::PlanNotFound { .. }
+            | Self::ReleaseNotFound { .. }
             | Self::NamespaceTerminating { .. }
             | Self::Encode(_) => true,
             // These wait for objects that are not watched.

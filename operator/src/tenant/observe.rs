@@ -106,8 +106,8 @@ impl Observed {
         let plan = self
             .plan
             .as_deref()
-            .map_err(|known| Error::UnknownPlan { name: tenant.spec.plan.clone(), known: known.clone() })?;
-        let release = self.release.as_deref().map_err(|known| Error::UnknownRelease {
+            .map_err(|known| Error::PlanNotFound { name: tenant.spec.plan.clone(), known: known.clone() })?;
+        let release = self.release.as_deref().map_err(|known| Error::ReleaseNotFound {
             name: tenant.spec.release.clone().unwrap_or_default(),
             known: known.clone(),
         })?;

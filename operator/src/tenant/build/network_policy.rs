@@ -21,6 +21,8 @@ use crate::{
 
 /// HTTPS, and the two ways of handing in mail with encryption.
 const PUBLIC_PORTS: [i32; 3] = [443, 465, 587];
+/// Where clusters with a DNS cache on each node serve it.
+const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 /// Never public: this host, private, shared, link-local, multicast and reserved ranges.
 const NEVER_PUBLIC: [&str; 12] = [
     "0.0.0.0/8",
@@ -94,14 +96,20 @@ fn policy(
 
 fn dns() -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule {
-        to: Some(vec![NetworkPolicyPeer {
-            namespace_selector: Some(named_namespace("kube-system")),
-            pod_selector: Some(LabelSelector {
-                match_labels: Some(labels([("k8s-app", "kube-dns")])),
-                ..LabelSelector::default()
-            }),
-            ip_block: None,
-        }]),
+        to: Some(vec![
+            NetworkPolicyPeer {
+                namespace_selector: Some(named_namespace("kube-system")),
+                pod_selector: Some(LabelSelector {
+                    match_labels: Some(labels([("k8s-app", "kube-dns")])),
+                    ..LabelSelector::default()
+                }),
+                ip_block: None,
+            },
+            NetworkPolicyPeer {
+                ip_block: Some(IPBlock { cidr: NODE_LOCAL_DNS.to_owned(), except: None }),
+                ..NetworkPolicyPeer::default()
+            },
+        ]),
         ports: Some(vec![policy_port("UDP", 53), policy_port("TCP", 53)]),
     }
 }

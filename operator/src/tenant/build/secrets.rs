@@ -68,7 +68,7 @@ pub fn sign_in(tenant: &ValidTenant, random: &SignIn) -> Secret {
         ("url".to_owned(), format!("{}/welcome#{token}", tenant.url)),
         ("token".to_owned(), token),
     ];
-    secret(tenant, Component::Migrate, &tenant.sign_in_secret, data)
+    secret(tenant, Component::FirstSignIn, &tenant.sign_in_secret, data)
 }
 
 fn secret(tenant: &ValidTenant, component: Component, name: &str, data: Vec<(String, String)>) -> Secret {
