@@ -119,6 +119,55 @@ fn the_check_finds_a_misspelt_field() {
     assert_eq!(error, ".spec.admin.mail is not a field");
 }
 
+/// A rule about a metric that nobody exports never fires.
+#[test]
+fn the_alert_rules_speak_of_metrics_that_exist() -> Result<()> {
+    let read = |path: &str| {
+        fs::read_to_string(workspace().join(path)).with_context(|| format!("cannot read {path}"))
+    };
+    let rules = read("deploy/monitoring/rules.yaml")?;
+    let (operator, gateway) =
+        (read("operator/src/process/metrics.rs")?, read("operator/src/gateway/metrics.rs")?);
+    let words = rules
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("tenantry_"));
+    let mut names = 0;
+    for word in words {
+        let (name, source) = match word.strip_prefix("tenantry_gateway_") {
+            Some(name) => (name, &gateway),
+            None => (word.trim_start_matches("tenantry_"), &operator),
+        };
+        let name =
+            ["_count", "_sum", "_bucket"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        assert!(source.contains(&format!("\"{name}\"")), "no metric {word}");
+        names += 1;
+    }
+    assert!(0 < names);
+    Ok(())
+}
+
+/// The manual's table of reasons, word by word, against the operator's sources.
+#[test]
+fn the_manual_speaks_of_reasons_that_exist() -> Result<()> {
+    let manual = fs::read_to_string(workspace().join("docs/operate.md"))?;
+    let table = manual.split("## When Ready is not True").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let rows = table.context("the section is gone")?.lines().filter(|line| line.starts_with("| `"));
+    let first_column: String = rows.filter_map(|row| row.split('|').nth(1)).collect();
+    let reasons: Vec<_> = first_column.split('`').skip(1).step_by(2).collect();
+    assert!(10 < reasons.len(), "{reasons:?}");
+    let mut sources = String::new();
+    for file in walkdir::WalkDir::new(workspace().join("operator/src")) {
+        let file = file?;
+        if file.path().extension().is_some_and(|extension| extension == "rs") {
+            sources += &fs::read_to_string(file.path())?;
+        }
+    }
+    let unknown: Vec<_> =
+        reasons.iter().filter(|reason| !sources.contains(&format!("\"{reason}\""))).collect();
+    assert!(unknown.is_empty(), "the operator never says {unknown:?}");
+    Ok(())
+}
+
 /// The chart carries a copy, because Helm reads only what lies beneath the chart. `UPDATE=1` renews it.
 #[test]
 fn the_chart_carries_the_current_crds() -> Result<()> {

@@ -1,5 +1,6 @@
 //! What the chart renders, with Helm itself.
 
+mod alerts;
 mod lifecycle;
 mod rights;
 
