@@ -12,8 +12,6 @@ export function launch() {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
-      // Date fields follow the browser's own language, not the page's.
-      '--lang=zh-CN',
     ],
   });
 }

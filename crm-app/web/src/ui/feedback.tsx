@@ -2,13 +2,25 @@ import { Info, TriangleAlert } from 'lucide-react';
 import type { ReactNode } from 'react';
 import { cx } from './class-names';
 
-/** A line across the top or inside a form: what is the case, and what to do about it. */
-export function Banner({ tone, role, children }: { tone: 'warn' | 'info'; role?: 'alert' | 'status'; children: ReactNode }) {
+interface NoticeProps {
+  tone: 'warn' | 'info';
+  role?: 'alert' | 'status';
+  className?: string;
+  children: ReactNode;
+}
+
+/** A line across the page: what is the case, and what to do about it. */
+export function Banner(props: NoticeProps) {
+  return <Notice {...props} className="px-4 desk:px-6" />;
+}
+
+/** The same inside a form or a card. */
+export function Notice({ tone, role, className = 'rounded-md px-3', children }: NoticeProps) {
   const Icon = tone === 'warn' ? TriangleAlert : Info;
   return (
     <div
       role={role}
-      className={cx('flex items-start gap-2 px-4 py-2 text-13 text-ink', tone === 'warn' ? 'bg-warn-wash' : 'bg-tint')}
+      className={cx('flex items-start gap-2 py-2 text-13 text-ink', className, tone === 'warn' ? 'bg-warn-wash' : 'bg-tint')}
     >
       <Icon aria-hidden className={cx('mt-0.5 size-4 shrink-0', tone === 'warn' ? 'text-warn' : 'text-accent')} />
       <div className="min-w-0 flex-1">{children}</div>

@@ -17,8 +17,8 @@ export function CompanyCards({ companies, query, pendingRows }: CompanyCardsProp
   return (
     <ul>
       {companies.map((company) => (
-        <li key={company.id} className="border-b border-line">
-          <Link href={`/companies/${company.id}`} data-row className="flex min-h-14 items-center gap-3 py-2 pr-3 pl-4 active:bg-wash">
+        <li key={company.id}>
+          <Link href={`/companies/${company.id}`} data-row className="flex min-h-14 items-center gap-3 border-b border-line py-1.5 pr-3 pl-4 active:bg-wash">
             <span className="min-w-0 flex-1">
               <span className="block truncate font-semibold">
                 <Highlight text={company.name} query={query} />

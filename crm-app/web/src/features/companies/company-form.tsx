@@ -6,6 +6,7 @@ import { Field, TextInput } from '../../ui/field';
 import { fieldErrorText } from '../shell/error-text';
 import { useSignedIn } from '../session/session';
 import { parseAmount } from './amount';
+import { DayChips } from './day-chips';
 import { LEVELS, type Draft, type DraftErrors, type FieldName } from './fields';
 
 interface CompanyFormProps {
@@ -51,14 +52,17 @@ export function CompanyForm({ draft, errors, fields, onChange }: CompanyFormProp
         hint={hint(field)}
       >
         {(ids) => (
-          <TextInput
-            {...ids}
-            {...INPUTS[field]}
-            name={field}
-            required={field === 'name'}
-            value={draft[field]}
-            onChange={(event) => onChange(field, event.target.value)}
-          />
+          <>
+            <TextInput
+              {...ids}
+              {...INPUTS[field]}
+              name={field}
+              required={field === 'name'}
+              value={draft[field]}
+              onChange={(event) => onChange(field, event.target.value)}
+            />
+            {field === 'nextContactOn' ? <DayChips value={draft[field]} onChange={(day) => onChange(field, day)} /> : null}
+          </>
         )}
       </Field>
     );

@@ -30,8 +30,8 @@ export function CompanyTable({ companies, query, sort, onSort, pendingRows }: Co
         <col className="hidden w-32 wide:table-column" />
         <col className="w-40" />
         <col className="w-48" />
-        <col className="hidden w-28 wide:table-column" />
-        <col className="w-32" />
+        <col className="hidden w-24 wide:table-column" />
+        <col className="w-28" />
       </colgroup>
       <thead>
         <tr>
@@ -57,7 +57,7 @@ export function CompanyTable({ companies, query, sort, onSort, pendingRows }: Co
 }
 
 const HEADER =
-  'sticky top-0 z-10 h-9 border-b border-line bg-surface px-3 text-12 font-normal whitespace-nowrap text-muted first:pl-6 last:pr-6';
+  'sticky top-14 z-10 h-9 border-b border-line bg-surface px-3 text-12 font-normal whitespace-nowrap text-muted first:pl-6 last:pr-6';
 
 function Header({ className, children }: { className?: string; children: ReactNode }) {
   return (

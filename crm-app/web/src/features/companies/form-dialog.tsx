@@ -2,7 +2,7 @@ import { useEffect, useState, type FormEvent, type ReactNode } from 'react';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
 import { Dialog, DialogActions, DialogBody } from '../../ui/dialog';
-import { Banner } from '../../ui/feedback';
+import { Notice } from '../../ui/feedback';
 import { isSubmitKey } from '../../ui/shortcuts';
 import { errorText } from '../shell/error-text';
 import { CompanyForm } from './company-form';
@@ -59,11 +59,7 @@ export function FormDialog({ title, form, fields, isSaving, error, note, onSubmi
       >
         <DialogBody>
           {error && Object.keys(form.errors).length === 0 ? (
-            <div className="overflow-hidden rounded-md">
-              <Banner tone="warn" role="alert">
-                {errorText(error, t)}
-              </Banner>
-            </div>
+            <Notice tone="warn" role="alert">{errorText(error, t)}</Notice>
           ) : null}
           <CompanyForm draft={form.draft} errors={form.errors} fields={fields} onChange={form.change} />
           {note ? <p className="text-12 text-muted">{note}</p> : null}

@@ -9,7 +9,7 @@ export function LevelMark({ level }: { level: Level }) {
     <span
       title={t(`company.level.${level}`)}
       className={cx(
-        'inline-flex size-5 items-center justify-center rounded-[4px] border text-12',
+        'inline-flex size-5 shrink-0 items-center justify-center rounded-[4px] border align-middle text-12 leading-none',
         level === 'A' ? 'border-ink font-semibold text-ink' : 'border-line text-muted',
       )}
     >

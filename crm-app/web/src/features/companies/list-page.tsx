@@ -1,5 +1,6 @@
 import { Building2, CircleAlert, Plus, SearchX } from 'lucide-react';
 import { useState } from 'react';
+import type { CompanySort } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
 import { cx } from '../../ui/class-names';
@@ -25,36 +26,49 @@ export default function CompanyListPage() {
   const [state, setState] = useListState();
   const [draftName, setDraftName] = useState<string | null>(null);
   const guard = useWriteGuard();
+  const list = useCompanies(state);
+  // The very first visit has one thing to do, and one button for it.
+  const isEmpty = state.q === '' && list.data?.pages[0]?.items.length === 0 && !list.isPlaceholderData;
   const create = (name = '') => guard(() => setDraftName(name));
   useDocumentTitle(`${t('companies.title')} · ${session.workspace.displayName}`);
   useShortcut('c', () => create());
 
   return (
     <div className="flex min-h-full flex-col">
-      <header className="flex h-14 shrink-0 items-center justify-between gap-4 pr-2 pl-4 desk:px-6">
-        <h1 className="text-20">{t('companies.title')}</h1>
-        <Button variant={isDesk ? 'primary' : 'quiet'} onClick={() => create()} className={cx(!isDesk && 'text-accent')}>
-          <Plus aria-hidden className="size-4" />
-          {t('companies.new')}
-        </Button>
-      </header>
-      <div className="flex shrink-0 items-center gap-2 px-4 pb-3 desk:px-6">
-        <SearchBox value={state.q} onSearch={(q) => setState({ q })} />
-        {isDesk ? null : (
-          <Select
-            aria-label={t('companies.sort')}
-            className="w-32 shrink-0"
-            value={state.sort}
-            onChange={(event) => setState({ sort: event.target.value === 'name' ? 'name' : '-updatedAt' })}
-          >
-            <option value="-updatedAt">{t('companies.sort.updated')}</option>
-            <option value="name">{t('companies.sort.name')}</option>
-          </Select>
+      <header className="sticky top-0 z-20 flex flex-wrap items-center gap-x-4 bg-surface px-4 desk:h-14 desk:flex-nowrap desk:px-6">
+        <h1 className="flex h-14 flex-1 items-center text-20 desk:flex-none">{t('companies.title')}</h1>
+        {isEmpty ? null : (
+          <>
+            <Button variant="primary" onClick={() => create()} className="desk:order-last">
+              <Plus aria-hidden className="size-4" />
+              {t('companies.new')}
+            </Button>
+            <div className="flex w-full items-center gap-2 pb-3 desk:w-auto desk:flex-1 desk:pb-0">
+              <SearchBox value={state.q} onSearch={(q) => setState({ q })} />
+              {isDesk ? null : <SortSelect sort={state.sort} onSort={(sort) => setState({ sort })} />}
+            </div>
+          </>
         )}
-      </div>
+      </header>
       <CompanyList onCreate={create} />
       {draftName === null ? null : <CreateDialog name={draftName} onClose={() => setDraftName(null)} />}
     </div>
+  );
+}
+
+/** On a phone there are no column headers to sort by. */
+function SortSelect({ sort, onSort }: { sort: CompanySort; onSort: (sort: CompanySort) => void }) {
+  const t = useT();
+  return (
+    <Select
+      aria-label={t('companies.sort')}
+      className="w-32 shrink-0"
+      value={sort}
+      onChange={(event) => onSort(event.target.value === 'name' ? 'name' : '-updatedAt')}
+    >
+      <option value="-updatedAt">{t('companies.sort.updated')}</option>
+      <option value="name">{t('companies.sort.name')}</option>
+    </Select>
   );
 }
 
@@ -63,7 +77,7 @@ function CompanyList({ onCreate }: { onCreate: (name?: string) => void }) {
   const isDesk = useIsDesk();
   const [state, setState] = useListState();
   const query = state.q;
-  const list = useCompanies({ q: query, sort: state.sort });
+  const list = useCompanies(state);
   const canLoadMore = list.hasNextPage && !list.isFetchingNextPage && !list.isFetchNextPageError;
   const endRef = useInView(() => void list.fetchNextPage(), canLoadMore);
   useRowKeys();

@@ -8,11 +8,12 @@ import { due } from './due';
 export function NextContact({ day, isBrief = false }: { day: string; isBrief?: boolean }) {
   const t = useT();
   const { format } = useSignedIn();
-  const { isOverdue, text } = due(day, format.dayOf(new Date()), t);
+  const today = format.dayOf(new Date());
+  const { isOverdue, text } = due(day, today, t);
   return (
     <span className={cx('inline-flex items-center gap-1 whitespace-nowrap', isOverdue && 'text-seal')}>
       {isOverdue ? <CircleAlert aria-hidden className="size-3.5 shrink-0" /> : null}
-      {isBrief ? null : <time dateTime={day}>{format.day(day)}</time>}
+      {isBrief ? null : <time dateTime={day}>{format.dayBrief(day, today)}</time>}
       {isBrief ? text : <span className={isOverdue ? '' : 'text-muted'}>{`· ${text}`}</span>}
     </span>
   );

@@ -47,7 +47,8 @@ function Days({ entries }: { entries: readonly AuditEntry[] }) {
   const t = useT();
   const { format } = useSignedIn();
   if (entries.length === 0) return <p className="py-2 text-muted">{t('audit.empty')}</p>;
-  const days = groupBy(entries, (entry) => format.heading(entry.at));
+  const now = new Date();
+  const days = groupBy(entries, (entry) => format.heading(entry.at, now));
   return [...days].map(([day, itsEntries]) => (
     <div key={day} className="mb-4">
       <h3 className="py-2 text-12 font-normal text-muted">{day}</h3>

@@ -1,5 +1,5 @@
 /** Who is signed in, and what that allows. */
-import { useQuery, useQueryClient, type QueryClient } from '@tanstack/react-query';
+import { useQuery, type QueryClient } from '@tanstack/react-query';
 import { createContext, use, useMemo, type ReactNode } from 'react';
 import { getSession, signOut } from '../../api/session';
 import type { Session } from '../../api/types';
@@ -43,10 +43,11 @@ export function refreshSession(client: QueryClient): void {
 }
 
 export function useSignOut(): () => Promise<void> {
-  const client = useQueryClient();
   return async () => {
     await signOut();
-    dropSession(client);
+    rememberShell(null);
+    // A fresh start leaves nothing of this person in the page's memory.
+    window.location.assign('/');
   };
 }
 

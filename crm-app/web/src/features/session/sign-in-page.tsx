@@ -5,7 +5,7 @@ import { getPublicWorkspace, signIn } from '../../api/session';
 import { useI18n } from '../../i18n/context';
 import type { Translate } from '../../i18n';
 import { Button } from '../../ui/button';
-import { Banner } from '../../ui/feedback';
+import { Notice } from '../../ui/feedback';
 import { Field, TextInput } from '../../ui/field';
 import { useDocumentTitle } from '../../ui/hooks';
 import { errorText } from '../shell/error-text';
@@ -58,17 +58,9 @@ function SignInForm({ isExpired }: { isExpired: boolean }) {
   return (
     <form noValidate onSubmit={onSubmit} className="flex flex-col gap-4">
       {submit.isError ? (
-        <div className="overflow-hidden rounded-md">
-          <Banner tone="warn" role="alert">
-            {signInError(submit.error, t)}
-          </Banner>
-        </div>
+        <Notice tone="warn" role="alert">{signInError(submit.error, t)}</Notice>
       ) : isExpired ? (
-        <div className="overflow-hidden rounded-md">
-          <Banner tone="info" role="status">
-            {t('session.expired')}
-          </Banner>
-        </div>
+        <Notice tone="info" role="status">{t('session.expired')}</Notice>
       ) : null}
       <Field label={t('session.email')} error={missing === 'email' ? t('field.required') : undefined}>
         {(ids) => (

@@ -8,7 +8,7 @@ import type { LinkInfo } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
 import { cx } from '../../ui/class-names';
-import { Banner, Skeleton } from '../../ui/feedback';
+import { Notice, Skeleton } from '../../ui/feedback';
 import { Field, TextInput } from '../../ui/field';
 import { useDocumentTitle } from '../../ui/hooks';
 import { errorText, fieldErrors, fieldErrorText } from '../shell/error-text';
@@ -68,11 +68,7 @@ function ChoosePassword({ token, preview, onEntered }: { token: string; preview:
       <p className="mt-2 mb-6 text-muted">{t('welcome.lead', { workspace: preview.displayName })}</p>
       <form noValidate onSubmit={onSubmit} className="flex flex-col gap-4">
         {submit.isError && code === undefined ? (
-          <div className="overflow-hidden rounded-md">
-            <Banner tone="warn" role="alert">
-              {errorText(submit.error, t)}
-            </Banner>
-          </div>
+          <Notice tone="warn" role="alert">{errorText(submit.error, t)}</Notice>
         ) : null}
         {/* A real field, read-only: password managers save the name together with the password. */}
         <Field label={t('welcome.account')}>

@@ -39,10 +39,10 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
       >
         {t('app.skipToContent')}
       </a>
-      <aside className="hidden w-52 shrink-0 flex-col border-r border-line bg-paper desk:flex">
+      <aside className="hidden w-56 shrink-0 flex-col border-r border-line bg-paper desk:flex">
         <div className="flex h-14 items-center gap-2 px-4">
           <Seal className="size-6 shrink-0" />
-          <span className="min-w-0 truncate font-semibold" title={session.workspace.displayName}>
+          <span className="line-clamp-2 min-w-0 text-13 leading-[18px] font-semibold" title={session.workspace.displayName}>
             {session.workspace.displayName}
           </span>
         </div>

@@ -2,7 +2,7 @@ import type { User } from '../../api/types';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
 import { Dialog, DialogActions, DialogBody } from '../../ui/dialog';
-import { Banner } from '../../ui/feedback';
+import { Notice } from '../../ui/feedback';
 import { useToast } from '../../ui/toast';
 import { errorText } from '../shell/error-text';
 import { useUpdateUser } from './queries';
@@ -25,11 +25,7 @@ export function DeactivateDialog({ user, onClose }: { user: User; onClose: () =>
     <Dialog title={t('users.deactivate.title', { name: user.name })} closeLabel={t('action.close')} onClose={onClose}>
       <DialogBody>
         {update.isError ? (
-          <div className="overflow-hidden rounded-md">
-            <Banner tone="warn" role="alert">
-              {errorText(update.error, t)}
-            </Banner>
-          </div>
+          <Notice tone="warn" role="alert">{errorText(update.error, t)}</Notice>
         ) : null}
         <p className="text-muted">{t('users.deactivate.text')}</p>
       </DialogBody>

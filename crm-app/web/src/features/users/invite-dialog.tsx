@@ -4,7 +4,7 @@ import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
 import { Choice } from '../../ui/choice';
 import { Dialog, DialogActions, DialogBody } from '../../ui/dialog';
-import { Banner } from '../../ui/feedback';
+import { Notice } from '../../ui/feedback';
 import { Field, TextInput } from '../../ui/field';
 import { isSubmitKey } from '../../ui/shortcuts';
 import { errorText, fieldErrors, fieldErrorText } from '../shell/error-text';
@@ -53,11 +53,7 @@ export function InviteDialog({ onInvited, onClose }: { onInvited: (user: Invited
       >
         <DialogBody>
           {invite.isError && Object.keys(errors).length === 0 ? (
-            <div className="overflow-hidden rounded-md">
-              <Banner tone="warn" role="alert">
-                {errorText(invite.error, t)}
-              </Banner>
-            </div>
+            <Notice tone="warn" role="alert">{errorText(invite.error, t)}</Notice>
           ) : null}
           <Field label={t('users.name')} error={error('name')}>
             {(ids) => <TextInput {...ids} name="name" autoComplete="off" value={name} onChange={(event) => setName(event.target.value)} />}

@@ -57,7 +57,7 @@ function UserRow({ user, onLink, onDeactivate }: UserRowProps) {
         <p className={cx('hidden text-13 desk:block', isGone && 'text-muted')}>{t(`users.status.${user.status}`)}</p>
         <p className="hidden text-13 text-muted desk:block">
           <time dateTime={user.createdAt} title={format.instant(user.createdAt)}>
-            {format.brief(user.createdAt, new Date())}
+            {t('users.since', { day: format.brief(user.createdAt, new Date()) })}
           </time>
         </p>
       </div>

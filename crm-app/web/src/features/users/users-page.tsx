@@ -2,9 +2,8 @@ import { CircleAlert, Lock, UserPlus } from 'lucide-react';
 import { useState } from 'react';
 import { useT } from '../../i18n/context';
 import { Button } from '../../ui/button';
-import { cx } from '../../ui/class-names';
 import { Banner, EmptyState, Skeleton } from '../../ui/feedback';
-import { useDocumentTitle, useIsDesk } from '../../ui/hooks';
+import { useDocumentTitle } from '../../ui/hooks';
 import { errorText } from '../shell/error-text';
 import { useWriteGuard } from '../shell/write-guard';
 import { useSignedIn } from '../session/session';
@@ -32,7 +31,6 @@ function People() {
   const { session } = useSignedIn();
   const users = useUsers();
   const guard = useWriteGuard();
-  const isDesk = useIsDesk();
   const [isInviting, setIsInviting] = useState(false);
   const [handOver, setHandOver] = useState<HandOver | null>(null);
   const used = users.data?.filter(takesSeat).length ?? 0;
@@ -41,13 +39,12 @@ function People() {
 
   return (
     <div className="pb-10">
-      <header className="flex h-14 items-center justify-between gap-4 pr-2 pl-4 desk:px-6">
+      <header className="flex h-14 items-center justify-between gap-4 px-4 desk:px-6">
         <h1 className="text-20">{t('users.title')}</h1>
         <Button
-          variant={isDesk ? 'primary' : 'quiet'}
+          variant="primary"
           onClick={() => guard(() => setIsInviting(true))}
           disabled={isFull}
-          className={cx(!isDesk && 'text-accent')}
         >
           <UserPlus aria-hidden className="size-4" />
           {t('users.invite')}
