@@ -49,7 +49,6 @@ pub fn router(app: App) -> Router {
     api.route("/api/{*rest}", axum::routing::any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
-        .layer(axum::middleware::map_response(never_cache))
         .layer(CompressionLayer::new().gzip(true))
         .fallback(assets::serve)
         .layer(from_fn_with_state(app.clone(), observe::same_origin))
@@ -64,11 +63,4 @@ async fn not_found() -> Response {
 
 async fn method_not_allowed() -> Response {
     Error::MethodNotAllowed.into_response()
-}
-
-/// Records do not stay behind in caches that others may read.
-async fn never_cache(mut response: Response) -> Response {
-    let value = axum::http::HeaderValue::from_static("no-store");
-    response.headers_mut().insert(axum::http::header::CACHE_CONTROL, value);
-    response
 }

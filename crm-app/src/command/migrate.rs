@@ -55,11 +55,11 @@ pub async fn migrate(
     let options = options.options([("lock_timeout", "2s"), ("statement_timeout", "0")]);
     let deadline = Instant::now() + within;
     let left = || deadline.saturating_duration_since(Instant::now());
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut last) = (FIRST_PAUSE, None);
     loop {
         let problem = match once(&options, migrator, first, left(), clock).await {
             Ok(outcome) => return Ok(outcome),
-            Err(problem) => problem,
+            Err(problem) => more_telling(problem, last),
         };
         if !is_worth_another_try(&problem) || left() <= pause {
             return Err(problem);
@@ -67,6 +67,19 @@ pub async fn migrate(
         tracing::info!(reason = %problem, "migrate.waits");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+        last = Some(problem);
+    }
+}
+
+/// The deadline cuts off the last try; the one before it knows why it could not succeed.
+fn more_telling(problem: Problem, last: Option<Problem>) -> Problem {
+    match (problem, last) {
+        (Problem::DeadlineExceeded, Some(Problem::Locked)) => Problem::Locked,
+        (
+            Problem::DatabaseUnreachable { sqlstate: None },
+            Some(Problem::DatabaseUnreachable { sqlstate }),
+        ) => Problem::DatabaseUnreachable { sqlstate },
+        (problem, _) => problem,
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn connect_options<R: DefaultRole>(
         .password(password.trim_end())
         .ssl_mode(PgSslMode::Disable)
         .application_name("crm-app")
-        .options([("search_path", "pg_catalog"), ("timezone", "UTC")]))
+        .options([("search_path", "pg_catalog"), ("timezone", "UTC"), ("client_min_messages", "warning")]))
 }
 
 /// A small pool that connects when it is first asked.

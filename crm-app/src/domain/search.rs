@@ -163,7 +163,7 @@ mod tests {
     fn chinese_names_sort_by_pronunciation() {
         let mut names = ["中国", "北京", "Acme", "重阳", "西安", "先锋", "阿里"];
         names.sort_by_key(|name| sort_key(name));
-        assert_eq!(names, ["Acme", "阿里", "北京", "西安", "先锋", "中国", "重阳"]);
+        assert_eq!(names, ["阿里", "Acme", "北京", "西安", "先锋", "中国", "重阳"]);
     }
 
     #[test]

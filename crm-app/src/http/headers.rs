@@ -38,6 +38,8 @@ pub async fn add(State(app): State<App>, request: Request, next: Next) -> Respon
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Records do not stay behind in caches that others may read; files of the front end say otherwise.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if forwarded_https || app.public_url.https {
         headers
             .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT_TRANSPORT_SECURITY));

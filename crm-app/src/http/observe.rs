@@ -22,7 +22,7 @@ pub async fn request(State(app): State<App>, request: Request, next: Next) -> Re
     let id = request_id(request.headers()).unwrap_or_else(|| app.clock.new_id().to_string());
     let route = route(&request);
     let method = method_name(request.method());
-    let span = tracing::info_span!("request", id);
+    let span = tracing::info_span!("request", request_id = id);
     let answer = async {
         let answer = tokio::time::timeout(LONGEST, next.run(request)).await;
         let mut response = answer.unwrap_or_else(|_| Error::TimedOut.into_response());

@@ -1,0 +1,122 @@
+//! The whole application in this process, with a clock and an entitlement that tests set.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
+
+use axum::Router;
+use crm_app::{
+    app::{self, App},
+    auth::{password::Passwords, token::Token},
+    clock::Clock,
+    command::{migrate, read_first_sign_in},
+    db::{self, schema},
+    entitlement::{Entitlement, Profile, State},
+    metrics::Metrics,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::{client::Client, database::Database};
+
+pub const PASSWORD: &str = "correct horse";
+pub const ADMIN: &str = "fang@acme.example";
+
+pub struct TestApp {
+    pub app: App,
+    pub router: Router,
+    pub database: Database,
+    /// Of the first administrator's link.
+    pub first_token: Token,
+    now: Arc<Mutex<Timestamp>>,
+    entitlement: watch::Sender<Entitlement>,
+}
+
+impl TestApp {
+    /// Migrated, with the first administrator's link not yet spent.
+    pub async fn start() -> Self {
+        let database = Database::create().await;
+        let start: Timestamp = "2026-11-22T01:00:00Z".parse().unwrap();
+        let now = Arc::new(Mutex::new(start));
+        let clock = {
+            let now = Arc::clone(&now);
+            Clock::new(move || *now.lock().unwrap())
+        };
+        let first_token = Token::generate();
+        migrate_with_first_sign_in(&database, &first_token, &clock).await;
+        let (entitlement, watched) = watch::channel(entitlement());
+        let app = App {
+            db: db::pool(database.options("crm_app"), 5),
+            entitlement: watched,
+            clock,
+            passwords: Arc::new(Passwords::default()),
+            public_url: Arc::new("http://acme.crm.localhost:8080".parse().unwrap()),
+            metrics: Metrics::new().unwrap(),
+        };
+        Self { router: app::router(app.clone()), app, database, first_token, now, entitlement }
+    }
+
+    /// Somebody who is not signed in.
+    pub fn stranger(&self) -> Client {
+        Client::new(self.router.clone())
+    }
+
+    /// The first administrator, signed in by the link.
+    pub async fn admin(&self) -> Client {
+        let mut client = self.stranger();
+        client.spend_link(self.first_token.reveal(), PASSWORD).await.expect(200);
+        client
+    }
+
+    /// A member whom the administrator invited.
+    pub async fn member(&self, admin: &Client, email: &str) -> Client {
+        let invited =
+            admin.create_user(json!({"name": "李雷", "email": email, "role": "member"})).await.expect(201);
+        let link = invited["link"].as_str().unwrap();
+        let mut client = self.stranger();
+        client.spend_link(link.strip_prefix("/welcome#").unwrap(), PASSWORD).await.expect(200);
+        client
+    }
+
+    pub fn advance(&self, by: SignedDuration) {
+        let mut now = self.now.lock().unwrap();
+        *now += by;
+    }
+
+    pub fn entitle(&self, change: impl FnOnce(&mut Entitlement)) {
+        self.entitlement.send_modify(change);
+    }
+}
+
+fn entitlement() -> Entitlement {
+    Entitlement {
+        revision: 1,
+        state: State::Active,
+        seats: 10,
+        profile: Profile {
+            display_name: "杭州艾克米贸易有限公司".to_owned(),
+            locale: "zh-CN".to_owned(),
+            time_zone: "Asia/Shanghai".to_owned(),
+            currency: "CNY".to_owned(),
+        },
+    }
+}
+
+async fn migrate_with_first_sign_in(database: &Database, token: &Token, clock: &Clock) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("token-sha256", hex::encode(token.hash())),
+        ("admin-name", "王芳".to_owned()),
+        ("admin-email", ADMIN.to_owned()),
+        ("expires-in", "604800".to_owned()),
+    ];
+    for (file, text) in files {
+        fs::write(folder.path().join(file), text).unwrap();
+    }
+    let first = read_first_sign_in(folder.path()).unwrap();
+    let within = std::time::Duration::from_secs(60);
+    let options = database.options("crm_owner");
+    migrate::migrate(options, &schema::MIGRATOR, Some(&first), within, clock).await.unwrap();
+}
