@@ -3,7 +3,7 @@
 use std::{fmt::Debug, hash::Hash, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::{
     core::v1::{Namespace, Pod},
@@ -50,7 +50,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     let (pods, pod_events) = follow::<Pod>(&client);
     let (namespaces, namespace_events) = follow::<Namespace>(&client);
     let (policies, policy_events) = follow::<NetworkPolicy>(&client);
-    let records = attachments::watch(&args.attachments)?;
+    let records = attachments::watch(&args.attachments)?.boxed();
     let view = View { args, pods, namespaces, policies };
     tokio::select! {
         end = notify_of(pod_events, &changed) => end,
@@ -69,7 +69,7 @@ async fn client(kubeconfig: &std::path::Path) -> Result<Client> {
 }
 
 /// A copy of all objects of a kind, and the stream that keeps it fresh as long as it is polled.
-fn follow<K>(client: &Client) -> (Store<K>, impl Stream<Item = Result<()>> + use<K>)
+fn follow<K>(client: &Client) -> (Store<K>, BoxStream<'static, Result<()>>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Hash + Eq,
@@ -81,12 +81,12 @@ where
         .reflect(writer)
         .inspect_err(|error| warn!(kind = %K::kind(&()), %error, "the watch was interrupted"))
         // An interrupted watch is taken up again; what is known meanwhile stays.
-        .filter_map(async |event| event.ok().map(|_| Ok(())));
+        .filter_map(async |event| event.ok().map(|_| Ok(())))
+        .boxed();
     (store, events)
 }
 
-async fn notify_of(events: impl Stream<Item = Result<()>>, changed: &Notify) -> Result<()> {
-    let mut events = std::pin::pin!(events);
+async fn notify_of(mut events: BoxStream<'_, Result<()>>, changed: &Notify) -> Result<()> {
     while let Some(event) = events.next().await {
         event?;
         changed.notify_one();

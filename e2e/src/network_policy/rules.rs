@@ -26,14 +26,22 @@ type Labels = BTreeMap<String, String>;
 /// What policies speak about.
 struct World<'a> {
     endpoints: &'a [Endpoint],
-    namespaces: BTreeMap<&'a str, Labels>,
+    namespaces: BTreeMap<&'a str, &'a Labels>,
 }
 
-/// The two directions, in the words of `policyTypes`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Ingress,
-    Egress,
+/// A policy with its selectors resolved, once for all pods that it selects.
+struct Resolved<'a> {
+    namespace: &'a str,
+    pods: Selector,
+    /// None when the policy does not speak about the direction.
+    ingress: Option<Vec<Rule<'a>>>,
+    egress: Option<Vec<Rule<'a>>>,
+}
+
+/// One rule of a policy.
+struct Rule<'a> {
+    peers: Peers,
+    ports: &'a [NetworkPolicyPort],
 }
 
 /// The rules of all pods.
@@ -43,86 +51,63 @@ pub fn rules(
     endpoints: &[Endpoint],
     namespaces: &[Arc<Namespace>],
 ) -> Result<Ruleset> {
-    let world = World {
-        endpoints,
-        namespaces: namespaces
-            .iter()
-            .filter_map(|namespace| {
-                Some((
-                    namespace.metadata.name.as_deref()?,
-                    namespace.metadata.labels.clone().unwrap_or_default(),
-                ))
-            })
-            .collect(),
-    };
-    let mut pods = BTreeMap::new();
-    for pod in endpoints {
-        let selecting = selecting(policies, pod)?;
-        let rules = PodRules {
-            name: format!("{}/{}", pod.namespace, pod.name),
-            ingress: side(&world, pod, &selecting, Direction::Ingress)?,
-            egress: side(&world, pod, &selecting, Direction::Egress)?,
-        };
-        pods.insert(pod.address, rules);
-    }
+    let none = Labels::new();
+    let named = namespaces.iter().filter_map(|namespace| {
+        let metadata = &namespace.metadata;
+        Some((metadata.name.as_deref()?, metadata.labels.as_ref().unwrap_or(&none)))
+    });
+    let world = World { endpoints, namespaces: named.collect() };
+    let policies = policies.iter().map(|policy| resolve(&world, policy)).collect::<Result<Vec<_>>>()?;
+    let pods = endpoints.iter().map(|pod| (pod.address, rules_of(&world, &policies, pod))).collect();
     Ok(Ruleset { pod_network, pods })
 }
 
-/// The policies that select a pod.
-fn selecting<'a>(policies: &'a [Arc<NetworkPolicy>], pod: &Endpoint) -> Result<Vec<&'a NetworkPolicy>> {
-    let mut selecting = Vec::new();
-    for policy in policies {
-        let same_namespace = policy.metadata.namespace.as_deref() == Some(pod.namespace.as_str());
-        let selector = policy.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
-        if same_namespace && selector.is_none_or_matches(&pod.labels)? {
-            selecting.push(policy.as_ref());
+/// All that the policies allow a pod; policies only ever add.
+fn rules_of(world: &World<'_>, policies: &[Resolved<'_>], pod: &Endpoint) -> PodRules {
+    let selecting = || {
+        policies.iter().filter(|policy| policy.namespace == pod.namespace && policy.pods.matches(&pod.labels))
+    };
+    let side = |rules: Vec<&Vec<Rule<'_>>>, allowed: &dyn Fn(&Rule<'_>) -> Vec<Allow>| {
+        if rules.is_empty() {
+            Side::Open
+        } else {
+            Side::Only(rules.into_iter().flatten().flat_map(allowed).collect())
         }
+    };
+    PodRules {
+        name: format!("{}/{}", pod.namespace, pod.name),
+        ingress: side(selecting().filter_map(|policy| policy.ingress.as_ref()).collect(), &|rule| {
+            ingress(pod, rule)
+        }),
+        egress: side(selecting().filter_map(|policy| policy.egress.as_ref()).collect(), &|rule| {
+            egress(world, rule)
+        }),
     }
-    Ok(selecting)
 }
 
-/// All that the policies allow in one direction; policies only ever add.
-fn side(
-    world: &World<'_>,
-    pod: &Endpoint,
-    selecting: &[&NetworkPolicy],
-    direction: Direction,
-) -> Result<Side> {
-    let covering: Vec<_> = selecting.iter().filter(|policy| covers(policy, direction)).collect();
-    if covering.is_empty() {
-        return Ok(Side::Open);
-    }
-    let mut allowed = BTreeSet::new();
-    for policy in covering {
-        let Some(spec) = &policy.spec else { continue };
-        match direction {
-            Direction::Ingress => {
-                for rule in spec.ingress.iter().flatten() {
-                    let peers = peers(world, &pod.namespace, rule.from.as_deref().unwrap_or_default())?;
-                    allowed
-                        .extend(allow(peers, receiver_ports(pod, rule.ports.as_deref().unwrap_or_default())));
-                }
-            }
-            Direction::Egress => {
-                for rule in spec.egress.iter().flatten() {
-                    let peers = peers(world, &pod.namespace, rule.to.as_deref().unwrap_or_default())?;
-                    allowed.extend(egress(world, &peers, rule.ports.as_deref().unwrap_or_default()));
-                }
-            }
-        }
-    }
-    Ok(Side::Only(allowed))
-}
-
-/// Whether a policy speaks about a direction: as it says, or else ingress always and egress when it has such rules.
-fn covers(policy: &NetworkPolicy, direction: Direction) -> bool {
-    let Some(spec) = &policy.spec else { return false };
-    match (spec.policy_types.as_deref().unwrap_or_default(), direction) {
-        ([], Direction::Ingress) => true,
-        ([], Direction::Egress) => spec.egress.as_ref().is_some_and(|rules| !rules.is_empty()),
-        (types, Direction::Ingress) => types.iter().any(|name| name == "Ingress"),
-        (types, Direction::Egress) => types.iter().any(|name| name == "Egress"),
-    }
+fn resolve<'a>(world: &World<'_>, policy: &'a NetworkPolicy) -> Result<Resolved<'a>> {
+    let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+    let spec = policy.spec.as_ref();
+    let types = spec.and_then(|spec| spec.policy_types.as_deref()).unwrap_or_default();
+    let (ingress, egress) =
+        spec.map(|spec| (spec.ingress.as_deref(), spec.egress.as_deref())).unwrap_or_default();
+    let (ingress, egress) = (ingress.unwrap_or_default(), egress.unwrap_or_default());
+    let resolve = |peers: Option<&[NetworkPolicyPeer]>, ports: Option<&'a [NetworkPolicyPort]>| {
+        let peers = self::peers(world, namespace, peers.unwrap_or_default())?;
+        anyhow::Ok(Rule { peers, ports: ports.unwrap_or_default() })
+    };
+    // Without a word about directions: ingress always, egress when there are such rules.
+    let covers = |name: &str, by_default: bool| {
+        if types.is_empty() { by_default } else { types.iter().any(|known| known == name) }
+    };
+    let ingress = covers("Ingress", true)
+        .then(|| ingress.iter().map(|rule| resolve(rule.from.as_deref(), rule.ports.as_deref())).collect())
+        .transpose()?;
+    let egress = covers("Egress", !egress.is_empty())
+        .then(|| egress.iter().map(|rule| resolve(rule.to.as_deref(), rule.ports.as_deref())).collect())
+        .transpose()?;
+    let pods = selector(spec.and_then(|spec| spec.pod_selector.as_ref()))?;
+    Ok(Resolved { namespace, pods, ingress, egress })
 }
 
 fn peers(world: &World<'_>, own_namespace: &str, peers: &[NetworkPolicyPeer]) -> Result<Peers> {
@@ -131,17 +116,27 @@ fn peers(world: &World<'_>, own_namespace: &str, peers: &[NetworkPolicyPeer]) ->
     }
     let mut blocks = BTreeSet::new();
     for peer in peers {
-        if let Some(block) = &peer.ip_block {
-            blocks.extend(block_of(block)?);
-        } else {
-            for pod in world.endpoints {
-                if is_selected(world, own_namespace, peer, pod)? {
-                    blocks.insert(Block::of(pod.address));
-                }
-            }
+        match &peer.ip_block {
+            Some(block) => blocks.extend(block_of(block)?),
+            None => blocks.extend(selected(world, own_namespace, peer)?),
         }
     }
     Ok(Peers::Blocks(blocks))
+}
+
+/// The pods that a peer's selectors pick, in the policy's own namespace unless it selects namespaces.
+fn selected(world: &World<'_>, own_namespace: &str, peer: &NetworkPolicyPeer) -> Result<Vec<Block>> {
+    let pods = selector(peer.pod_selector.as_ref())?;
+    let namespaces: BTreeSet<&str> = match &peer.namespace_selector {
+        None => BTreeSet::from([own_namespace]),
+        Some(by_labels) => {
+            let by_labels = selector(Some(by_labels))?;
+            let picked = world.namespaces.iter().filter(|(_, labels)| by_labels.matches(labels));
+            picked.map(|(name, _)| *name).collect()
+        }
+    };
+    let picked = world.endpoints.iter().filter(|pod| namespaces.contains(pod.namespace.as_str()));
+    Ok(picked.filter(|pod| pods.matches(&pod.labels)).map(|pod| Block::of(pod.address)).collect())
 }
 
 /// A block of IPv4 addresses; pods have no others.
@@ -155,22 +150,6 @@ fn block_of(block: &IPBlock) -> Result<Option<Block>> {
     Ok(Some(Block { network: parse(&block.cidr)?, except }))
 }
 
-fn is_selected(
-    world: &World<'_>,
-    own_namespace: &str,
-    peer: &NetworkPolicyPeer,
-    pod: &Endpoint,
-) -> Result<bool> {
-    let namespace = match &peer.namespace_selector {
-        None => pod.namespace == own_namespace,
-        Some(selector) => match world.namespaces.get(pod.namespace.as_str()) {
-            Some(labels) => matches(selector, labels)?,
-            None => false,
-        },
-    };
-    Ok(namespace && peer.pod_selector.as_ref().is_none_or_matches(&pod.labels)?)
-}
-
 /// A rule that reaches nobody or no port allows nothing.
 fn allow(peers: Peers, ports: Ports) -> Option<Allow> {
     let nobody = matches!(&peers, Peers::Blocks(blocks) if blocks.is_empty());
@@ -178,30 +157,26 @@ fn allow(peers: Peers, ports: Ports) -> Option<Allow> {
     (!nobody && !no_port).then_some(Allow { peers, ports })
 }
 
-/// The ports of an ingress rule: a name means the port that this receiver calls so.
-fn receiver_ports(receiver: &Endpoint, ports: &[NetworkPolicyPort]) -> Ports {
-    if ports.is_empty() {
-        return Ports::Any;
+/// An ingress rule: a name means the port that this receiver calls so.
+fn ingress(receiver: &Endpoint, rule: &Rule<'_>) -> Vec<Allow> {
+    if rule.ports.is_empty() {
+        return allow(rule.peers.clone(), Ports::Any).into_iter().collect();
     }
-    let named =
-        ports.iter().filter_map(name_of).flat_map(|(name, protocol)| named_on(receiver, name, protocol));
-    Ports::Ranges(ports.iter().filter_map(range).chain(named).collect())
+    let ranges = rule.ports.iter().filter_map(range).chain(named_on(receiver, rule.ports));
+    allow(rule.peers.clone(), Ports::Ranges(ranges.collect())).into_iter().collect()
 }
 
 /// An egress rule: a name means another port at each receiver, so it becomes a rule for each.
-fn egress(world: &World<'_>, peers: &Peers, ports: &[NetworkPolicyPort]) -> Vec<Allow> {
-    if ports.is_empty() {
-        return allow(peers.clone(), Ports::Any).into_iter().collect();
+fn egress(world: &World<'_>, rule: &Rule<'_>) -> Vec<Allow> {
+    if rule.ports.is_empty() {
+        return allow(rule.peers.clone(), Ports::Any).into_iter().collect();
     }
-    let by_number = Ports::Ranges(ports.iter().filter_map(range).collect());
-    let mut allowed: Vec<Allow> = allow(peers.clone(), by_number).into_iter().collect();
-    for receiver in world.endpoints.iter().filter(|pod| peers.include(pod)) {
-        let named =
-            ports.iter().filter_map(name_of).flat_map(|(name, protocol)| named_on(receiver, name, protocol));
+    let by_number = Ports::Ranges(rule.ports.iter().filter_map(range).collect());
+    let by_name = world.endpoints.iter().filter(|pod| rule.peers.include(pod)).filter_map(|receiver| {
         let only_it = Peers::Blocks(BTreeSet::from([Block::of(receiver.address)]));
-        allowed.extend(allow(only_it, Ports::Ranges(named.collect())));
-    }
-    allowed
+        allow(only_it, Ports::Ranges(named_on(receiver, rule.ports).collect()))
+    });
+    allow(rule.peers.clone(), by_number).into_iter().chain(by_name).collect()
 }
 
 impl Peers {
@@ -226,29 +201,20 @@ fn range(port: &NetworkPolicyPort) -> Option<PortRange> {
     }
 }
 
-fn name_of(port: &NetworkPolicyPort) -> Option<(&str, Protocol)> {
-    match &port.port {
+/// The ports of a receiver that are meant by name.
+fn named_on(receiver: &Endpoint, ports: &[NetworkPolicyPort]) -> impl Iterator<Item = PortRange> {
+    let names = ports.iter().filter_map(|port| match &port.port {
         Some(IntOrString::String(name)) => Some((name, Protocol::parse(port.protocol.as_deref())?)),
         _ => None,
-    }
-}
-
-fn named_on(receiver: &Endpoint, name: &str, protocol: Protocol) -> Vec<PortRange> {
-    let so_named = receiver.ports.iter().filter(|port| port.name == name && port.protocol == protocol);
-    so_named.map(|port| PortRange { protocol, first: port.number, last: port.number }).collect()
-}
-
-fn matches(selector: &LabelSelector, labels: &Labels) -> Result<bool> {
-    Ok(Selector::try_from(selector.clone()).context("cannot read a label selector")?.matches(labels))
+    });
+    names.flat_map(|(name, protocol)| {
+        let so_named =
+            receiver.ports.iter().filter(move |port| port.name == *name && port.protocol == protocol);
+        so_named.map(move |port| PortRange { protocol, first: port.number, last: port.number })
+    })
 }
 
 /// A selector that is not there selects everything, as an empty one does.
-trait OptionalSelector {
-    fn is_none_or_matches(&self, labels: &Labels) -> Result<bool>;
-}
-
-impl OptionalSelector for Option<&LabelSelector> {
-    fn is_none_or_matches(&self, labels: &Labels) -> Result<bool> {
-        self.map_or(Ok(true), |selector| matches(selector, labels))
-    }
+fn selector(labels: Option<&LabelSelector>) -> Result<Selector> {
+    Selector::try_from(labels.cloned().unwrap_or_default()).context("cannot read a label selector")
 }

@@ -35,7 +35,8 @@ const WORLDS: usize = 12;
 /// A node with pods, all in namespaces that go when this is dropped.
 struct Node {
     name: String,
-    _listeners: Vec<TcpListener>,
+    /// What answers in the pods.
+    listeners: Vec<TcpListener>,
 }
 
 impl Drop for Node {
@@ -49,20 +50,18 @@ impl Drop for Node {
 impl Node {
     async fn start(test: &str) -> Self {
         let name = format!("policy-{test}-{}", std::process::id());
-        let mut node = Self { name, _listeners: Vec::new() };
+        let mut node = Self { name, listeners: Vec::new() };
         node.add_namespace(&node.name.clone()).await;
         node.inside("echo 1 > /proc/sys/net/ipv4/ip_forward").await;
         for number in 1..=PODS {
             node.add_pod(number).await;
         }
-        let mut listeners = Vec::new();
         for number in 1..=PODS {
             for port in PORTS {
                 let listen = move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
-                listeners.push(node.pod(number).run(listen).await.unwrap());
+                node.listeners.push(node.pod(number).run(listen).await.unwrap());
             }
         }
-        node._listeners = listeners;
         node
     }
 

@@ -1,6 +1,6 @@
 //! The rules of `networking.k8s.io/v1` one by one, and which pod has which address.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ fn an_address_of_no_known_pod_neither_sends_nor_receives() {
 fn owners(pods: &[Arc<Pod>], attached: &[(u8, &str)]) -> Vec<(u8, String)> {
     let mut attachments = Attachments::new();
     for (number, uid) in attached {
-        attachments.entry(address(*number)).or_insert_with(BTreeSet::new).insert((*uid).to_owned());
+        attachments.entry(address(*number)).or_default().insert((*uid).to_owned());
     }
     endpoints(pods, &attachments).into_iter().map(|pod| (pod.address.octets()[3], pod.name)).collect()
 }
@@ -124,7 +124,7 @@ fn owners(pods: &[Arc<Pod>], attached: &[(u8, &str)]) -> Vec<(u8, String)> {
 #[test]
 fn an_address_is_known_from_cni_before_the_status_has_it() {
     let starting: Arc<Pod> = object(json!({"metadata": {"namespace": "a", "name": "new", "uid": "uid-7"}}));
-    assert_eq!(owners(&[starting.clone()], &[]), []);
+    assert_eq!(owners(std::slice::from_ref(&starting), &[]), []);
     assert_eq!(owners(&[starting], &[(7, "uid-7")]), [(7, "new".to_owned())]);
 }
 

@@ -27,7 +27,7 @@ fn a_pod_under_policies_has_chains_of_its_own() {
     };
     let text = render(&world.ruleset());
     let ingress = text.split_once("\tchain ingress {").unwrap().1;
-    let expected = r#"
+    let expected = r"
 		ip daddr vmap { 198.18.64.1 : return, 198.18.64.2 : goto ingress-198.18.64.2 }
 		drop
 	}
@@ -41,7 +41,7 @@ fn a_pod_under_policies_has_chains_of_its_own() {
 		drop
 	}
 }
-"#;
+";
     assert_eq!(ingress, expected);
     assert!(
         text.contains("\t\tip saddr vmap { 198.18.64.1 : return, 198.18.64.2 : return }\n\t\tdrop"),
