@@ -77,8 +77,8 @@ impl Builder {
         let arguments = [
             format!("--file={}", recipe.containerfile().display()),
             format!("--build-context=binaries={}", binaries.path().display()),
-            format!("--build-arg=VERSION={}", labels.version),
-            format!("--build-arg=REVISION={}", labels.revision),
+            format!("--label=org.opencontainers.image.version={}", labels.version),
+            format!("--label=org.opencontainers.image.revision={}", labels.revision),
             format!("--tag={tag}"),
         ];
         match self {

@@ -187,9 +187,10 @@ async fn labels(recipe: &Recipe) -> Result<Labels> {
         command::run(&mut git, Duration::from_secs(10)).await
     };
     // A source archive has no history.
-    let Ok(commit) = git(&["log", "-1", "--format=%H"]).await else {
+    let commit = git(&["log", "-1", "--format=%H"]).await.unwrap_or_default();
+    if commit.trim().is_empty() {
         return Ok(Labels { version, revision: "unknown".to_owned() });
-    };
+    }
     let changed = !git(&["status", "--porcelain"]).await?.trim().is_empty();
     let dirty = if changed { "-dirty" } else { "" };
     Ok(Labels { version, revision: format!("{}{dirty}", commit.trim()) })
@@ -229,6 +230,28 @@ mod tests {
             recipe.key(&labels, &Builder::Docker).unwrap(),
             recipe.key(&other, &Builder::Docker).unwrap()
         );
+    }
+
+    #[test]
+    fn images_say_who_they_are_and_never_run_as_root() {
+        let folder = Path::new("/");
+        let table = [
+            (Recipe::operator(folder), "USER 65532:65532"),
+            (Recipe::crm_app(folder), "USER 65532:65532"),
+            (Recipe::postgres(), "USER 999:999"),
+        ];
+        for (recipe, user) in table {
+            let text = fs::read_to_string(recipe.containerfile()).unwrap();
+            let last_stage = text.rsplit_once("\nFROM scratch\n").unwrap().1;
+            assert!(last_stage.lines().any(|line| line == user), "{}: {user}", recipe.name);
+            for label in ["title", "licenses"] {
+                assert!(
+                    last_stage.contains(&format!("org.opencontainers.image.{label}=")),
+                    "{}: {label}",
+                    recipe.name
+                );
+            }
+        }
     }
 
     #[test]
