@@ -45,8 +45,7 @@ export default defineConfig({
   },
   server: { proxy: { '/api': process.env['CRM_API'] ?? 'http://127.0.0.1:8080' } },
   test: {
-    environment: 'happy-dom',
-    include: ['src/**/*.test.{ts,tsx}', 'e2e/**/*.test.mjs'],
+    include: ['src/**/*.test.{ts,tsx}'],
     // Tests must not depend on the machine's own zone.
     env: { TZ: 'UTC' },
   },

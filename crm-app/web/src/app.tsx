@@ -1,5 +1,4 @@
 import { QueryClientProvider } from '@tanstack/react-query';
-import { useState } from 'react';
 import { CrashBoundary } from './features/shell/crash-boundary';
 import { UpdatePrompt } from './features/shell/update-prompt';
 import { I18nProvider } from './i18n/context';
@@ -8,8 +7,9 @@ import { Routes } from './routes';
 import { ThemeProvider } from './ui/theme';
 import { ToastProvider } from './ui/toast';
 
+const client = makeQueryClient();
+
 export function App() {
-  const [client] = useState(makeQueryClient);
   return (
     <I18nProvider>
       <CrashBoundary>

@@ -1,11 +1,9 @@
-import { MutationCache, onlineManager, QueryCache, QueryClient } from '@tanstack/react-query';
+import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query';
 import { ApiError, isProblem } from './api/problem';
 import { dropSession, refreshSession } from './features/session/session';
 
 /** What every failure means, wherever it happens, is handled here once. */
 export function makeQueryClient(): QueryClient {
-  // The library believes to be online until told otherwise, and would not notice the network come back after a start without.
-  onlineManager.setOnline(navigator.onLine);
   const onError = (error: unknown) => {
     // On the sign-in page the same answer only means a wrong password.
     if (isProblem(error, 'unauthorized') && client.getQueryData(['session'])) dropSession(client);
@@ -18,7 +16,6 @@ export function makeQueryClient(): QueryClient {
       queries: {
         // Without network a query shall fail and say so, not wait for ever.
         networkMode: 'always',
-        refetchOnReconnect: true,
         retry: (failures, error) => failures < 2 && isPassing(error) && navigator.onLine,
         retryDelay: (failures) => 400 * 2 ** failures,
         staleTime: 10_000,
@@ -26,6 +23,8 @@ export function makeQueryClient(): QueryClient {
       mutations: { networkMode: 'always', retry: false },
     },
   });
+  // The library's own watch believes that the page started with network, and sleeps through its return when it did not.
+  window.addEventListener('online', () => void client.refetchQueries({ type: 'active', stale: true }));
   return client;
 }
 

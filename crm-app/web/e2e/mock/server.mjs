@@ -32,7 +32,7 @@ export async function startMock() {
   const world = new World();
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://mock');
-    const handled = url.pathname.startsWith('/api/v1/') ? serveApi(world, request, response, url) : serveFile(response, url);
+    const handled = url.pathname.startsWith('/api/v1/') ? serveApi(world, request, response, url) : serveFile(world, response, url);
     handled.catch((error) => {
       console.error(error);
       response.destroy();
@@ -48,8 +48,8 @@ export async function startMock() {
   };
 }
 
-/** @param {Response} response @param {URL} url */
-async function serveFile(response, url) {
+/** @param {World} world @param {Response} response @param {URL} url */
+async function serveFile(world, response, url) {
   const path = normalize(decodeURIComponent(url.pathname)).replace(/^(\.\.[/\\])+/, '');
   const body = await readFile(join(DIST, path)).catch(() => null);
   const isAsset = path.startsWith('/assets/');
@@ -60,6 +60,8 @@ async function serveFile(response, url) {
     'Cache-Control': isAsset ? 'public, max-age=31536000, immutable' : 'no-cache',
     'Referrer-Policy': 'same-origin',
   });
+  // A worker that differs in one byte is a new version of the app.
+  if (path === '/sw.js') response.write(`// release ${world.release}\n`);
   response.end(body ?? (await readFile(join(DIST, 'index.html'))));
 }
 
@@ -68,7 +70,6 @@ async function serveApi(world, request, response, url) {
   try {
     const body = await readJson(request);
     const call = { method: request.method ?? 'GET', path: url.pathname.slice('/api/v1'.length), params: url.searchParams, body, request };
-    world.seen.push(`${call.method} ${call.path}${url.search}`);
     const { status = 200, json, cookie } = answer(world, call);
     response.writeHead(status, {
       'Content-Type': 'application/json',

@@ -29,8 +29,7 @@ export class World {
     state: 'Active',
     seats: 5,
   };
-  /** @type {string[]} Every request, for tests that count them. */
-  seen = [];
+  release = 1;
   /** @type {Map<string, { userId: string, csrfToken: string }>} */
   sessions = new Map();
   /** @type {Map<string, string>} One-time token → user. */
@@ -187,7 +186,8 @@ export class World {
     if (patch['uscc'] && patch['uscc'] !== '91330100799655058B') throw invalid('/uscc', 'checksum');
     const now = ago(0);
     const changes = Object.fromEntries(Object.entries(patch).map(([field, value]) => [field, [current[field] ?? null, value]]));
-    const next = { ...current, ...patch, version: current.version + 1, updatedAt: now };
+    const owner = this.users.find(({ id: userId }) => userId === (patch['ownerId'] ?? current['ownerId']));
+    const next = { ...current, ...patch, owner: owner && { id: owner.id, name: owner.name }, version: current.version + 1, updatedAt: now };
     this.companies.set(id, next);
     this.audit.set(id, [entry(user, 'update', now, changes), ...(this.audit.get(id) ?? [])]);
     return next;

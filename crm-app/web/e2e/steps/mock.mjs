@@ -17,6 +17,8 @@ export async function onTheMock(session, world, step) {
   await step('a list of real length, sorted by name from the address', () => longList(session, world, page));
   await step('read-only is said before anything fails', () => readOnly(session, world, page));
   await step('no seat left is said before anything fails', () => fullHouse(session, world, page));
+  await step('a page that was left stands where it was left', () => scrollMemory(page));
+  await step('a new version is offered, and taken when asked', () => newVersion(world, page));
   await step('an ended session leads to sign-in and back to the same page', () => endedSession(world, page));
   await context.close();
 }
@@ -81,6 +83,35 @@ async function fullHouse(session, world, page) {
   expect(await page.getByRole('button', { name: '邀请成员' }).isDisabled(), 'inviting should be impossible');
   await session.shoot(page, 'people-full-desk-light');
   world.workspace.seats = 5;
+}
+
+/** @param {Page} page */
+async function scrollMemory(page) {
+  await page.setViewportSize({ width: 1280, height: 420 });
+  await page.goto('/companies?sort=name');
+  const last = page.getByRole('link', { name: 'Nordwind Handels GmbH' });
+  await last.scrollIntoViewIfNeeded();
+  // Nobody scrolls and clicks within one frame, but a test would.
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+  await last.click();
+  await page.getByRole('heading', { level: 1, name: 'Nordwind Handels GmbH' }).waitFor();
+  const top = () => page.locator('main').evaluate((main) => main.scrollTop);
+  expectEqual(await top(), 0, 'where a record begins');
+  await page.goBack();
+  await last.waitFor();
+  expect((await top()) > 0, 'the list forgot where it was');
+  await page.setViewportSize(DESK);
+}
+
+/** @param {World} world @param {Page} page */
+async function newVersion(world, page) {
+  world.release += 1;
+  await page.evaluate(() => navigator.serviceWorker.ready.then((registration) => registration.update()).then(() => undefined));
+  const prompt = page.getByRole('status').filter({ hasText: '新版本已经准备好' });
+  await prompt.waitFor();
+  await page.getByRole('button', { name: '刷新使用' }).click();
+  await prompt.waitFor({ state: 'detached' });
+  await page.getByRole('heading', { level: 1, name: '客户' }).waitFor();
 }
 
 /** @param {World} world @param {Page} page */

@@ -1,7 +1,6 @@
 import type { Messages } from './index';
 
 export const en: Messages = {
-  'app.name': 'Tenantry CRM',
   'app.skipToContent': 'Skip to content',
   'app.loading': 'Opening…',
 
@@ -23,12 +22,10 @@ export const en: Messages = {
   'action.discard': 'Discard changes',
   'action.keepEditing': 'Keep editing',
 
-  'form.optional': 'optional',
   'form.unsaved.title': 'There are unsaved changes',
   'form.unsaved.text': 'What you have just filled in will be lost if you leave.',
 
   'session.signIn.title': 'Sign in',
-  'session.signIn.lead': 'Sign in to {workspace}',
   'session.signIn.submit': 'Sign in',
   'session.signIn.help': 'No account, or forgot the password? Ask an administrator for a one-time sign-in link.',
   'session.email': 'E-mail',
@@ -98,7 +95,6 @@ export const en: Messages = {
   'companies.quickCreate.title': 'New company',
   'companies.quickCreate.more': 'Everything else can be added later.',
   'companies.edit.title': 'Edit company',
-  'companies.fillIn': 'Add facts',
   'companies.call': 'Call',
   'companies.mail': 'E-mail',
 
@@ -114,9 +110,9 @@ export const en: Messages = {
   'company.field.annualRevenue': 'Annual revenue',
   'company.field.nextContactOn': 'Next contact',
   'company.field.ownerId': 'Owner',
-  'company.field.owner': 'Owner',
   'company.field.createdAt': 'Created',
   'company.field.updatedAt': 'Updated',
+  'company.owner.none': 'Nobody yet',
   'company.level.none': 'None',
   'company.level.A': 'A key',
   'company.level.B': 'B regular',
@@ -157,7 +153,6 @@ export const en: Messages = {
   'users.name': 'Name',
   'users.email': 'E-mail',
   'users.role': 'Role',
-  'users.status': 'Status',
   'users.since': 'since {day}',
   'users.role.admin': 'Administrator',
   'users.role.member': 'Member',
@@ -185,6 +180,7 @@ export const en: Messages = {
   'users.saved.role': '{name} is now {role}',
   'users.saved.deactivated': '{name} is deactivated',
   'users.saved.active': '{name} is active again',
+  'users.lastAdmin': 'At least one active administrator must remain.',
   'users.adminsOnly.title': 'This page is for administrators',
   'users.adminsOnly.text': 'Ask one of yours when people join or leave.',
 
@@ -230,7 +226,7 @@ export const en: Messages = {
   'error.invalid': 'Something is not right yet; look at the marked places.',
   'error.conflict': 'There is such a record already.',
   'error.stale': 'A colleague has just changed this record. Open it again to edit.',
-  'error.seat-limit': 'All seats are taken; nobody was invited.',
+  'error.seat-limit': 'All seats are taken; nothing was saved.',
   'error.link-invalid': 'This link has been used or has expired.',
   'error.rate-limited': 'That was too often. Wait a moment and try again.',
   'error.internal': 'The server had a problem and saved nothing. Try again later.',

@@ -1,6 +1,5 @@
 /** 简体中文。The keys of this file are the keys of the app. */
 export const zhCN = {
-  'app.name': 'Tenantry CRM',
   'app.skipToContent': '跳到正文',
   'app.loading': '正在打开…',
 
@@ -22,12 +21,10 @@ export const zhCN = {
   'action.discard': '放弃修改',
   'action.keepEditing': '继续编辑',
 
-  'form.optional': '选填',
   'form.unsaved.title': '有未保存的修改',
   'form.unsaved.text': '离开后，刚才填写的内容会丢失。',
 
   'session.signIn.title': '登录',
-  'session.signIn.lead': '登录到{workspace}',
   'session.signIn.submit': '登录',
   'session.signIn.help': '没有账号，或者忘了密码？请管理员发给你一个登录链接。',
   'session.email': '邮箱',
@@ -97,7 +94,6 @@ export const zhCN = {
   'companies.quickCreate.title': '新建客户',
   'companies.quickCreate.more': '其余资料可以以后再补。',
   'companies.edit.title': '编辑客户资料',
-  'companies.fillIn': '补充资料',
   'companies.call': '打电话',
   'companies.mail': '写邮件',
 
@@ -113,9 +109,9 @@ export const zhCN = {
   'company.field.annualRevenue': '年营业额',
   'company.field.nextContactOn': '下次联系',
   'company.field.ownerId': '负责人',
-  'company.field.owner': '负责人',
   'company.field.createdAt': '创建于',
   'company.field.updatedAt': '更新于',
+  'company.owner.none': '未分配',
   'company.level.none': '未分级',
   'company.level.A': 'A 重点',
   'company.level.B': 'B 普通',
@@ -156,7 +152,6 @@ export const zhCN = {
   'users.name': '姓名',
   'users.email': '邮箱',
   'users.role': '角色',
-  'users.status': '状态',
   'users.since': '{day} 加入',
   'users.role.admin': '管理员',
   'users.role.member': '成员',
@@ -183,6 +178,7 @@ export const zhCN = {
   'users.saved.role': '{name} 现在是{role}',
   'users.saved.deactivated': '已停用 {name}',
   'users.saved.active': '已重新启用 {name}',
+  'users.lastAdmin': '至少要留一位在用的管理员。',
   'users.adminsOnly.title': '这一页只有管理员能看',
   'users.adminsOnly.text': '需要增减成员时，请联系你们的管理员。',
 
@@ -227,7 +223,7 @@ export const zhCN = {
   'error.invalid': '有内容不符合要求，请检查标出的地方。',
   'error.conflict': '与已有的记录重复了。',
   'error.stale': '同事刚才改过这条记录，请重新打开再改。',
-  'error.seat-limit': '席位已用完，没有邀请成功。',
+  'error.seat-limit': '席位已用完，没有保存。',
   'error.link-invalid': '这个链接已用过或已过期。',
   'error.rate-limited': '操作太频繁，请稍等再试。',
   'error.internal': '服务器出了问题，没有保存。请稍后再试。',

@@ -12,14 +12,12 @@ interface FieldProps {
   label: string;
   hint?: ReactNode;
   error?: string;
-  /** Shown after the label of what may stay empty. */
-  optional?: string;
   className?: string;
   children: (ids: ControlIds) => ReactNode;
 }
 
 /** Label above, control, then the error or else the hint, tied together for screen readers. */
-export function Field({ label, hint, error, optional, className, children }: FieldProps) {
+export function Field({ label, hint, error, className, children }: FieldProps) {
   const id = useId();
   const noteId = `${id}-note`;
   const hasNote = Boolean(error ?? hint);
@@ -27,7 +25,6 @@ export function Field({ label, hint, error, optional, className, children }: Fie
     <div className={cx('flex flex-col gap-1', className)}>
       <label htmlFor={id} className="text-13 text-muted">
         {label}
-        {optional ? <span className="ml-1 text-12">{optional}</span> : null}
       </label>
       {children({ id, 'aria-describedby': hasNote ? noteId : undefined, 'aria-invalid': error ? true : undefined })}
       {hasNote ? (

@@ -2,9 +2,10 @@ import type { InputHTMLAttributes } from 'react';
 import type { Key } from '../../i18n';
 import { useT } from '../../i18n/context';
 import { Choice } from '../../ui/choice';
-import { Field, TextInput } from '../../ui/field';
+import { Field, Select, TextInput } from '../../ui/field';
 import { fieldErrorText } from '../shell/error-text';
 import { useSignedIn } from '../session/session';
+import { useUsers } from '../users/queries';
 import { parseAmount } from './amount';
 import { DayChips } from './day-chips';
 import { LEVELS, type Draft, type DraftErrors, type FieldName } from './fields';
@@ -43,6 +44,9 @@ export function CompanyForm({ draft, errors, fields, onChange }: CompanyFormProp
     if (field === 'level') {
       return <LevelChoice key={field} value={draft.level} onChange={(value) => onChange('level', value)} />;
     }
+    if (field === 'ownerId') {
+      return <OwnerSelect key={field} value={draft.ownerId} onChange={(value) => onChange('ownerId', value)} />;
+    }
     const error = errors[field];
     return (
       <Field
@@ -67,6 +71,27 @@ export function CompanyForm({ draft, errors, fields, onChange }: CompanyFormProp
       </Field>
     );
   });
+}
+
+function OwnerSelect({ value, onChange }: { value: string; onChange: (value: string) => void }) {
+  const t = useT();
+  const users = useUsers();
+  // Whoever has left can keep a company until somebody takes it over, but gets no new one.
+  const options = users.data?.filter(({ id, status }) => status !== 'deactivated' || id === value) ?? [];
+  return (
+    <Field label={t('company.field.ownerId')}>
+      {(ids) => (
+        <Select {...ids} name="ownerId" value={value} disabled={!users.data} onChange={(event) => onChange(event.target.value)}>
+          <option value="">{t('company.owner.none')}</option>
+          {options.map(({ id, name }) => (
+            <option key={id} value={id}>
+              {name}
+            </option>
+          ))}
+        </Select>
+      )}
+    </Field>
+  );
 }
 
 function LevelChoice({ value, onChange }: { value: string; onChange: (value: string) => void }) {

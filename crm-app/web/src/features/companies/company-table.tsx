@@ -40,7 +40,7 @@ export function CompanyTable({ companies, query, sort, onSort, pendingRows }: Co
           <Header className="hidden wide:table-cell">{t('company.field.industry')}</Header>
           <Header>{t('company.field.phone')}</Header>
           <Header>{t('company.field.nextContactOn')}</Header>
-          <Header className="hidden wide:table-cell">{t('company.field.owner')}</Header>
+          <Header className="hidden wide:table-cell">{t('company.field.ownerId')}</Header>
           <SortHeader label={t('companies.updated')} mine="-updatedAt" direction="descending" sort={sort} onSort={onSort} />
         </tr>
       </thead>

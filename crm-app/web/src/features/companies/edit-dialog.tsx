@@ -1,5 +1,6 @@
 import { useState } from 'react';
 import type { Company, CompanyPatch } from '../../api/types';
+import type { Key } from '../../i18n';
 import { useT } from '../../i18n/context';
 import { useToast } from '../../ui/toast';
 import { ConflictDialog } from './conflict-dialog';
@@ -22,12 +23,12 @@ export function EditDialog({ company, onClose }: { company: Company; onClose: ()
   const update = useUpdateCompany(company.id);
 
   const save = (from: Company, patch: CompanyPatch, wasMerged: boolean) => {
-    if (Object.keys(patch).length === 0) return done(wasMerged);
+    if (Object.keys(patch).length === 0) return done(wasMerged ? 'companies.merged' : 'companies.unchanged');
     update.mutate(
       { version: from.version, patch },
       {
         onSuccess: (result) => {
-          if (result.kind === 'saved') return done(wasMerged);
+          if (result.kind === 'saved') return done(wasMerged ? 'companies.merged' : 'companies.saved');
           const merged = merge(from, result.current, patch);
           if (merged.conflicts.length === 0) return save(result.current, merged.patch, true);
           setClash({ merge: merged, theirs: result.current });
@@ -40,9 +41,9 @@ export function EditDialog({ company, onClose }: { company: Company; onClose: ()
     );
   };
 
-  const done = (wasMerged: boolean) => {
+  const done = (message: Key) => {
     onClose();
-    toast('done', t(wasMerged ? 'companies.merged' : 'companies.saved'));
+    toast('done', t(message));
   };
 
   if (clash !== null) {

@@ -15,7 +15,7 @@ export function Facts({ company }: { company: Company }) {
     ['company.field.address', company.address],
     ['company.field.annualRevenue', company.annualRevenue ? <Revenue amount={company.annualRevenue} /> : null],
     ['company.field.uscc', company.uscc],
-    ['company.field.owner', company.owner?.name],
+    ['company.field.ownerId', company.owner?.name],
     ['company.field.createdAt', format.instant(company.createdAt)],
     ['company.field.updatedAt', format.instant(company.updatedAt)],
   ];

@@ -2,7 +2,7 @@
 import type { Company, CompanyPatch, Level, NewCompany } from '../../api/types';
 import { parseAmount } from './amount';
 
-export type FieldName = Exclude<keyof NewCompany, 'id' | 'ownerId'>;
+export type FieldName = Exclude<keyof NewCompany, 'id'>;
 export type Draft = Record<FieldName, string>;
 export type DraftErrors = Partial<Record<FieldName, string>>;
 
@@ -11,6 +11,7 @@ export const FIELD_NAMES: readonly FieldName[] = [
   'shortName',
   'level',
   'nextContactOn',
+  'ownerId',
   'phone',
   'email',
   'website',
@@ -28,6 +29,7 @@ export function emptyDraft(name = ''): Draft {
     shortName: '',
     level: '',
     nextContactOn: '',
+    ownerId: '',
     phone: '',
     email: '',
     website: '',

@@ -44,7 +44,7 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
   };
 
   return (
-    <search className="relative min-w-0 flex-1 desk:max-w-96">
+    <div role="search" className="relative min-w-0 flex-1 desk:max-w-96">
       <Search aria-hidden className="pointer-events-none absolute top-1/2 left-3 size-4 -translate-y-1/2 text-muted" />
       <TextInput
         ref={input}
@@ -86,6 +86,6 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
           <X aria-hidden className="size-4" />
         </IconButton>
       )}
-    </search>
+    </div>
   );
 }

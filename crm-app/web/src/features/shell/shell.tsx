@@ -10,6 +10,7 @@ import { Seal } from '../../ui/seal';
 import { useShortcut } from '../../ui/shortcuts';
 import { useSignedIn } from '../session/session';
 import { AccountButton } from './account-button';
+import { usePageMemory } from './page-memory';
 
 const ShortcutSheet = lazy(() => import('./shortcut-sheet'));
 
@@ -28,6 +29,7 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
   const t = useT();
   const { session } = useSignedIn();
   const [isHelpOpen, setIsHelpOpen] = useState(false);
+  const contentRef = usePageMemory();
   useShortcut('?', () => setIsHelpOpen(true));
   const places = session.user.role === 'admin' ? [COMPANIES, USERS] : [COMPANIES];
 
@@ -57,7 +59,7 @@ export function Shell({ isCutOff = false, children }: { isCutOff?: boolean; chil
       </aside>
       <div className="flex min-h-0 min-w-0 flex-1 flex-col">
         <Notices isCutOff={isCutOff} />
-        <main id="content" tabIndex={-1} className="min-h-0 flex-1 overflow-y-auto bg-surface">
+        <main ref={contentRef} id="content" tabIndex={-1} className="min-h-0 flex-1 overflow-y-auto bg-surface">
           {children}
         </main>
       </div>

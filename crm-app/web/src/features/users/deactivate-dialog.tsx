@@ -4,8 +4,8 @@ import { Button } from '../../ui/button';
 import { Dialog, DialogActions, DialogBody } from '../../ui/dialog';
 import { Notice } from '../../ui/feedback';
 import { useToast } from '../../ui/toast';
-import { errorText } from '../shell/error-text';
 import { useUpdateUser } from './queries';
+import { userErrorText } from './user-error';
 
 export function DeactivateDialog({ user, onClose }: { user: User; onClose: () => void }) {
   const t = useT();
@@ -25,7 +25,7 @@ export function DeactivateDialog({ user, onClose }: { user: User; onClose: () =>
     <Dialog title={t('users.deactivate.title', { name: user.name })} closeLabel={t('action.close')} onClose={onClose}>
       <DialogBody>
         {update.isError ? (
-          <Notice tone="warn" role="alert">{errorText(update.error, t)}</Notice>
+          <Notice tone="warn" role="alert">{userErrorText(update.error, t)}</Notice>
         ) : null}
         <p className="text-muted">{t('users.deactivate.text')}</p>
       </DialogBody>

@@ -13,6 +13,7 @@ import { useSignedIn } from '../session/session';
 import { DeactivateDialog } from './deactivate-dialog';
 import type { HandOver } from './link-dialog';
 import { useRenewLink, useUpdateUser } from './queries';
+import { userErrorText } from './user-error';
 
 export function UserList({ users, onLink }: { users: readonly User[]; onLink: (link: HandOver) => void }) {
   const [leaving, setLeaving] = useState<User | null>(null);
@@ -76,7 +77,7 @@ function UserMenu({ user, isMe, onLink, onDeactivate }: UserRowProps & { isMe: b
     guard(() =>
       update.mutate(
         { id: user.id, patch },
-        { onSuccess: () => toast('done', done), onError: (error) => toast('warn', errorText(error, t)) },
+        { onSuccess: () => toast('done', done), onError: (error) => toast('warn', userErrorText(error, t)) },
       ),
     );
   const renewLink = () =>
