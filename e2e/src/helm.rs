@@ -21,7 +21,7 @@ pub const RELEASE: &str = "tenantry";
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "tenantry-system";
 /// Rendering and linting are a matter of a second.
-const LOCAL: Duration = Duration::from_secs(60);
+const LOCAL: Duration = Duration::from_mins(1);
 
 /// Whether an installation waits until its pods are ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

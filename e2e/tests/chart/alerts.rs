@@ -9,8 +9,8 @@ use e2e::{
 };
 use tokio::process::Command;
 
-const DOWNLOAD: Duration = Duration::from_secs(300);
-const CHECK: Duration = Duration::from_secs(60);
+const DOWNLOAD: Duration = Duration::from_mins(5);
+const CHECK: Duration = Duration::from_mins(1);
 
 /// `promtool` of this machine, or the one of Debian's package `prometheus`, which is unpacked rather than installed: installing
 /// it would start a Prometheus.

@@ -129,7 +129,7 @@ async fn what_the_operator_wrote_is_changed_by_the_operator(lab: &Lab) -> Result
         lab.break_glass()
             .may_write("-n tenant-bluesky replace --dry-run=server", &theirs.to_string())
             .await?;
-        operator.may(&format!("-n tenant-bluesky delete {kind} {name} --dry-run=server")).await?;
+        operator.may(&format!("-n tenant-bluesky annotate {kind} {name} a=b")).await?;
     }
     // Other objects in the namespace are other people's business.
     admin.may("-n tenant-bluesky create configmap notes --from-literal=a=b").await?;

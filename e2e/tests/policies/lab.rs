@@ -13,7 +13,7 @@ use e2e::{
     toolchain::{self, Tool},
 };
 use kube::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -49,11 +49,21 @@ pub(crate) struct Person<'a> {
 }
 
 impl Lab {
+    /// With the chart's own values.
     pub(crate) async fn start() -> Result<Self> {
+        Self::start_with(&json!({})).await
+    }
+
+    pub(crate) async fn start_with(values: &Value) -> Result<Self> {
         let control_plane = ControlPlane::start().await?;
-        helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
+        helm::install(control_plane.kubeconfig(), values, Pods::Leave).await?;
         let kubectl = toolchain::binary(Tool::Kubectl).await?;
         Ok(Self { control_plane, kubectl, discovery: TempDir::new()? })
+    }
+
+    /// The API server itself.
+    pub(crate) fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
     }
 
     /// A client with all rights.

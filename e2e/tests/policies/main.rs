@@ -3,6 +3,7 @@
 
 mod data;
 mod lab;
+mod operation;
 mod operator;
 mod rights;
 mod types;
