@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Kubectl(Kubectl),
     /// Show the log of a part of a native cluster: `cargo e2e logs kubelet --follow`
     Logs(Logs),
+    /// Reach a Service from this machine: `cargo e2e forward tenantry-gateway/gateway 80`
+    ///
+    /// Prints the address, which works until `down`; asking again gives the same one.
+    Forward(Forward),
     /// From nothing to a running fleet: cluster, images, chart, three customers
     Demo(demo::Args),
     /// Check everything that CI checks
@@ -69,6 +73,31 @@ pub(crate) struct Kubectl {
     /// What kubectl is to do
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
+}
+
+/// `e2e forward`.
+#[derive(Debug, Args)]
+pub(crate) struct Forward {
+    /// The cluster.
+    #[command(flatten)]
+    pub(crate) cluster: Choice,
+    /// The Service, as NAMESPACE/NAME
+    #[arg(value_parser = service)]
+    pub(crate) service: (String, String),
+    /// Port of the Service
+    pub(crate) port: u16,
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) local_port: u16,
+}
+
+fn service(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.into(), name.into()))
+        }
+        _ => Err("write NAMESPACE/NAME".to_owned()),
+    }
 }
 
 /// `e2e logs`.

@@ -2,7 +2,11 @@
 
 mod args;
 
-use std::{os::unix::process::CommandExt, process::ExitCode};
+use std::{
+    io::{ErrorKind, Write},
+    os::unix::process::CommandExt,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -46,11 +50,10 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Status(choice) => {
             let parts = cluster::choose(&choice).await?.status().await?;
             let width = parts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            for (name, state) in parts {
-                println!("{name:width$}  {state}");
-            }
+            print(parts.iter().map(|(name, state)| format!("{name:width$}  {state}")))?;
         }
         Command::Kubectl(arguments) => kubectl(arguments).await?,
+        Command::Forward(arguments) => forward(arguments).await?,
         Command::Logs(arguments) => logs(&arguments)?,
         Command::Demo(arguments) => return demo::run(arguments).await,
         Command::Verify(arguments) => return verify::run(arguments).await,
@@ -73,13 +76,32 @@ async fn kubectl(arguments: Kubectl) -> Result<()> {
     Err(error).context("cannot start kubectl")
 }
 
+/// Prints lines. A reader that has seen enough, such as `head`, is no error.
+fn print(lines: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+async fn forward(arguments: args::Forward) -> Result<()> {
+    let (namespace, service) = arguments.service;
+    let forward =
+        cluster::Forward { namespace, service, port: arguments.port, local_port: arguments.local_port };
+    println!("{}", cluster::choose(&arguments.cluster).await?.forward(&forward).await?);
+    Ok(())
+}
+
 /// Becomes `tail`.
 fn logs(arguments: &Logs) -> Result<()> {
     let cluster = native::Native::new(&arguments.name)?;
     let layout = cluster.layout();
     let Some(part) = &arguments.part else {
-        println!("{}", layout.logs().join("\n"));
-        return Ok(());
+        return print(layout.logs());
     };
     let log = layout.log(part);
     if !log.exists() {

@@ -161,7 +161,12 @@ impl Cluster for AnyCluster {
         }
         fs::create_dir_all(self.record.parent().context("a record has a folder")?)?;
         files::write_atomically(&self.record, &serde_json::to_vec_pretty(&self.chosen)?)?;
-        each!(self, cluster => cluster.up().await)
+        let result = each!(self, cluster => cluster.up().await);
+        // Nothing was made: a wrong context should not be remembered.
+        if result.is_err() && matches!(self.cluster, Kinds::Existing(_)) {
+            self.down().await?;
+        }
+        result
     }
 
     async fn down(&self) -> Result<()> {

@@ -6,6 +6,7 @@ mod config;
 pub mod control;
 mod forwards;
 mod images;
+mod kernel;
 mod layout;
 mod netns;
 mod parts;
@@ -76,6 +77,7 @@ impl Native {
         let api_port = forwards::api_port(&layout.forwards()).await?;
         parts::create_keys(layout, api_port)?;
         config::write(layout, images)?;
+        kernel::remember()?;
         cgroups::create(layout)?;
         netns::create(layout).await
     }

@@ -16,7 +16,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::{cgroups, layout::Layout, netns, supervisor};
+use super::{cgroups, kernel, layout::Layout, netns, supervisor};
 use crate::host::{command::run, process, progress};
 
 /// Where libcni keeps the result of each attachment, with the namespace's path in it.
@@ -43,6 +43,7 @@ pub(super) async fn remove(layout: &Layout) -> Result<()> {
     remove_cni_results(layout);
     remove_log_links(layout);
     netns::remove(layout).await?;
+    kernel::restore(layout)?;
     if layout.root().exists() {
         fs::remove_dir_all(layout.root())
             .with_context(|| format!("cannot remove {}", layout.root().display()))?;

@@ -1,10 +1,7 @@
 //! A native cluster is started twice, loses each of its parts in turn, recovers, and goes without a trace.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::{
     collections::BTreeSet,
-    fs,
     net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
@@ -32,6 +29,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use crate::machine::{Belongings, Machine, in_pods, on_node, supervisor};
 
 const NAME: &str = "self-test";
 /// Parts that the supervisor runs.
@@ -222,16 +221,6 @@ async fn running(cluster: &Native, part: &str) -> Process {
         .unwrap()
 }
 
-/// Processes of pods of this cluster only: others may run beside it.
-fn in_pods(cluster: &Native) -> Vec<Process> {
-    let group = format!("/{}/", cluster.layout().machine_name());
-    let ours = |process: &Process| {
-        fs::read_to_string(format!("/proc/{}/cgroup", process.pid))
-            .is_ok_and(|groups| groups.contains(&group))
-    };
-    process::all().into_iter().filter(ours).collect()
-}
-
 async fn kill_in_pods(cluster: &Native, program: &str) {
     let of_program = || in_pods(cluster).into_iter().find(|process| process.program == Path::new(program));
     let before = of_program().unwrap();
@@ -245,17 +234,6 @@ async fn kill_in_pods(cluster: &Native, program: &str) {
         })
         .await
         .unwrap();
-}
-
-fn on_node(cluster: &Native) -> Vec<Process> {
-    let network = process::inode(&cluster.layout().netns()).unwrap();
-    process::all().into_iter().filter(|process| process.network == network).collect()
-}
-
-fn supervisor(cluster: &Native) -> Process {
-    let program = cluster.layout().supervisor();
-    let is_it = |process: &Process| process.program == program && process.subcommand() == Some("supervise");
-    process::all().into_iter().find(is_it).unwrap()
 }
 
 /// Pods do not notice when the supervisor and with it the node's parts are replaced, and addresses stay.
@@ -281,108 +259,4 @@ async fn kill_everything_and_resume(cluster: &Native, address: SocketAddr, image
     cluster.up().await.unwrap();
     assert!(get(address, "/health").await.unwrap().contains("OK"));
     pod_finds_a_name(cluster, image, "after-everything").await;
-}
-
-/// What a cluster has on the machine, found without the help of what is tested.
-struct Belongings {
-    processes: Vec<Process>,
-    namespaces: Vec<String>,
-    mounts: Vec<String>,
-    cgroups: Vec<std::path::PathBuf>,
-    root: std::path::PathBuf,
-}
-
-impl Belongings {
-    fn of(cluster: &Native) -> Self {
-        let layout = cluster.layout();
-        let processes: Vec<Process> =
-            on_node(cluster).into_iter().chain(in_pods(cluster)).chain([supervisor(cluster)]).collect();
-        let networks: BTreeSet<u64> = in_pods(cluster).iter().map(|process| process.network).collect();
-        let namespaces = entries("/run/netns")
-            .into_iter()
-            .filter(|name| {
-                let path = Path::new("/run/netns").join(name);
-                *name == layout.machine_name()
-                    || process::inode(&path).is_some_and(|inode| networks.contains(&inode))
-            })
-            .collect();
-        Self {
-            processes,
-            namespaces,
-            mounts: mounts(layout.root()),
-            cgroups: cgroups(&layout.machine_name()),
-            root: layout.root().to_path_buf(),
-        }
-    }
-
-    fn assert_gone(&self) {
-        let left: Vec<_> = self
-            .processes
-            .iter()
-            .filter(|process| process::read(process.pid).as_ref() == Some(process))
-            .collect();
-        assert!(left.is_empty(), "processes left: {left:?}");
-        let names = entries("/run/netns");
-        assert!(self.namespaces.len() > 1, "the node and a pod have namespaces: {:?}", self.namespaces);
-        let left: Vec<_> = self.namespaces.iter().filter(|name| names.contains(*name)).collect();
-        assert!(left.is_empty(), "network namespaces left: {left:?}");
-        assert_eq!(mounts(&self.root), Vec::<String>::new(), "mounts left");
-        assert!(self.cgroups.iter().all(|group| !group.exists()), "cgroups left: {:?}", self.cgroups);
-        assert!(!self.root.exists(), "state left");
-    }
-}
-
-fn mounts(root: &Path) -> Vec<String> {
-    let table = fs::read_to_string("/proc/mounts").unwrap();
-    let root = root.to_str().unwrap();
-    table
-        .lines()
-        .filter(|line| line.split(' ').nth(1).unwrap().starts_with(root))
-        .map(str::to_owned)
-        .collect()
-}
-
-fn cgroups(name: &str) -> Vec<std::path::PathBuf> {
-    let mount = Path::new("/sys/fs/cgroup");
-    let hierarchies = entries(mount).into_iter().map(|hierarchy| mount.join(hierarchy).join(name));
-    hierarchies.chain([mount.join(name)]).filter(|group| group.exists()).collect()
-}
-
-/// What several clusters share on the machine.
-struct Machine {
-    tables: String,
-    shim_sockets: BTreeSet<String>,
-    attachments: BTreeSet<String>,
-    log_links: BTreeSet<String>,
-}
-
-impl Machine {
-    fn look() -> Self {
-        let tables = std::process::Command::new("nft").args(["list", "tables"]).output().unwrap().stdout;
-        Self {
-            tables: String::from_utf8(tables).unwrap(),
-            shim_sockets: entries("/run/containerd/s"),
-            attachments: entries("/var/lib/cni/results"),
-            log_links: entries("/var/log/containers"),
-        }
-    }
-
-    /// Other clusters may come and go meanwhile, so only what is certainly ours is held against it.
-    fn assert_nothing_new(&self) {
-        let now = Self::look();
-        assert_eq!(now.tables, self.tables, "nftables on the host");
-        let of_others: Vec<String> =
-            process::all().into_iter().flat_map(|process| process.arguments).collect();
-        if of_others.iter().any(|argument| argument.contains("containerd-shim")) {
-            return;
-        }
-        assert_eq!(now.shim_sockets, self.shim_sockets, "sockets of containerd's shims");
-        assert_eq!(now.attachments, self.attachments, "CNI's records");
-        assert_eq!(now.log_links, self.log_links, "links to logs");
-    }
-}
-
-fn entries(folder: impl AsRef<Path>) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
