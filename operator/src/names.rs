@@ -178,7 +178,7 @@ fn short_hash(parts: &[&str]) -> String {
         hasher.update(part.len().to_be_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hasher.finalize()[..4])
 }
 
 /// A host name in its one form: lower-case ASCII (punycode), no dot at the end.

@@ -58,11 +58,13 @@ impl Quantity {
     }
 
     /// The larger amount; the first when they are equal.
+    #[must_use]
     pub fn at_least(self, other: Self) -> Self {
         if self.milli < other.milli { other } else { self }
     }
 
     /// So many times the amount.
+    #[must_use]
     pub fn times(self, factor: i32) -> Self {
         Self { milli: self.milli.saturating_mul(factor.into()), base: self.base }
     }

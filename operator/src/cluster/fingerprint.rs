@@ -98,7 +98,9 @@ fn feed(value: &Value, hasher: &mut DefaultHasher) {
         Value::String(value) => (3_u8, value).hash(hasher),
         Value::Array(items) => {
             (4_u8, items.len()).hash(hasher);
-            items.iter().for_each(|item| feed(item, hasher));
+            for item in items {
+                feed(item, hasher);
+            }
         }
         Value::Object(fields) => {
             let mut present: Vec<_> = fields.iter().filter(|(_, value)| !value.is_null()).collect();

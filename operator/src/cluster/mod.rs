@@ -8,15 +8,15 @@
 //!
 //! | group | resources | verbs |
 //! |---|---|---|
-//! | `tenantry.dev` | `tenants`, `plans`, `releases` | get, list, watch, patch |
+//! | `tenantry.dev` | `tenants`, `plans`, `releases` | list, watch, patch |
 //! | `tenantry.dev` | `tenants/status` | patch |
 //! | (core) | `namespaces` | get, list, watch, create, patch, delete |
-//! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | get, list, watch |
-//! | `apps` | `deployments`, `statefulsets` | get, list, watch |
-//! | `batch` | `jobs` | get, list, watch |
-//! | `networking.k8s.io` | `networkpolicies` | get, list, watch |
-//! | `policy` | `poddisruptionbudgets` | get, list, watch |
-//! | `rbac.authorization.k8s.io` | `rolebindings` | get, list, watch, create, patch |
+//! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | list, watch |
+//! | `apps` | `deployments`, `statefulsets` | list, watch |
+//! | `batch` | `jobs` | list, watch |
+//! | `networking.k8s.io` | `networkpolicies` | list, watch |
+//! | `policy` | `poddisruptionbudgets` | list, watch |
+//! | `rbac.authorization.k8s.io` | `rolebindings` | list, watch, create, patch |
 //! | `rbac.authorization.k8s.io` | `clusterroles` named `tenantry-tenant` | bind |
 //! | `storage.k8s.io` | `storageclasses` | get |
 //!
@@ -25,11 +25,13 @@
 //!
 //! | group | resources | verbs |
 //! |---|---|---|
-//! | (core) | `secrets`, `configmaps` | get, create, patch, delete |
-//! | (core) | `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | create, patch, delete |
+//! | (core) | `secrets` | get, create, patch, delete |
+//! | (core) | `configmaps` | get, create, patch |
+//! | (core) | `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas` | create, patch, delete |
+//! | (core) | `limitranges` | create, patch |
 //! | (core) | `pods` | patch |
 //! | `apps` | `deployments`, `statefulsets` | create, patch, delete |
-//! | `batch` | `jobs` | create, patch, delete |
+//! | `batch` | `jobs` | create, delete |
 //! | `networking.k8s.io` | `networkpolicies` | create, patch, delete |
 //! | `policy` | `poddisruptionbudgets` | create, patch, delete |
 //!
@@ -37,7 +39,7 @@
 //!
 //! | namespace | group | resources | verbs |
 //! |---|---|---|---|
-//! | the gateway's | (core) | `configmaps` | get, create, patch |
+//! | the gateway's | (core) | `configmaps` named `routes` | get, create, patch |
 //! | the operator's | (core) | `secrets` named in `--image-pull-secret` | get |
 //! | `default` (events of cluster-scoped objects) | `events.k8s.io` | `events` | create, patch |
 //!
@@ -142,6 +144,12 @@ impl Error {
     /// The namespace's quota is used up.
     pub fn is_quota(&self) -> bool {
         self.is_forbidden() && self.status().is_some_and(|status| status.message.contains("exceeded quota"))
+    }
+
+    /// A volume claim was refused its larger size.
+    pub fn is_volume_not_grown(&self) -> bool {
+        matches!(self, Self::Write { kind, .. } if kind == "PersistentVolumeClaim")
+            && self.status().is_some_and(|status| status.message.contains("resize"))
     }
 
     /// The API server says that there is no such object.

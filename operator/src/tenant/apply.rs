@@ -40,7 +40,8 @@ pub(super) async fn apply(
     let entitlement = entitlement::next(entitlement::content(tenant), &known_entitlements(observed));
     let children = build::build(tenant, course, &entitlement, &ctx.settings).map_err(Error::Encode)?;
     let wanted = wanted(&children);
-    apply_children(ctx, tenant, course, observed, children).await?;
+    // Many requests at once make a large future; it lives on the heap.
+    Box::pin(apply_children(ctx, tenant, course, observed, children)).await?;
     hand_over_entitlement(ctx, tenant, &entitlement, observed).await?;
     remove_superseded(ctx, tenant, course, &observed.seen).await?;
     prune(ctx, tenant, &observed.seen, &wanted).await

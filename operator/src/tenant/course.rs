@@ -159,3 +159,6 @@ pub struct Superseded<'a> {
     /// The Secret with a sign-in link that nobody needs any more.
     pub sign_in: Option<&'a str>,
 }
+
+#[cfg(test)]
+mod tests;

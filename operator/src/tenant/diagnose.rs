@@ -242,3 +242,6 @@ fn quote(text: &str) -> String {
     let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     truncated(one_line.trim().trim_end_matches('.'), MAX_QUOTE_BYTES)
 }
+
+#[cfg(test)]
+mod tests;

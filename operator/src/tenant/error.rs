@@ -110,6 +110,7 @@ impl Error {
             Self::PullSecretMissing { .. } => "PullSecretMissing",
             Self::Encode(_) => "EncodeFailed",
             Self::Cluster(error) => match error {
+                _ if error.is_volume_not_grown() => "StorageNotGrown",
                 _ if error.is_quota() => "QuotaExceeded",
                 _ if error.is_forbidden() => "Forbidden",
                 _ if error.is_conflict() => "Conflict",
@@ -140,15 +141,30 @@ impl Error {
     /// The error and what caused it, in one line for a condition.
     pub fn message(&self) -> String {
         let mut text = self.to_string();
-        let mut source = match self {
-            Self::Cluster(error) => error.source(),
-            other => other.source(),
-        };
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
+        match self {
+            // The API server's own words, once; the client's error type would repeat them with all its fields.
+            Self::Cluster(error) if let Some(status) = error.status() => {
+                text.push_str(": ");
+                text.push_str(status.message.trim_end_matches('.'));
+            }
+            Self::Cluster(error) => text.push_str(&causes(error.source())),
+            other => text.push_str(&causes(other.source())),
+        }
+        if let Self::Cluster(error) = self
+            && error.is_volume_not_grown()
+        {
+            text.push_str(". Let the storage class grow volumes (allowVolumeExpansion), or, if the plan's size was raised, set that back");
         }
         truncated(&text, MAX_MESSAGE_BYTES)
     }
+}
+
+fn causes(mut source: Option<&(dyn std::error::Error + 'static)>) -> String {
+    let mut text = String::new();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

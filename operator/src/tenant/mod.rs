@@ -106,7 +106,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     let _timer = ctx.metrics.reconcile_started(ctx.queue.started(&name));
     let tenant = ctx.freshest(tenant);
     let mut progress = Progress::default();
-    let outcome = converge(&tenant, &ctx, &mut progress).await;
+    let outcome = Box::pin(converge(&tenant, &ctx, &mut progress)).await;
     if progress.removed {
         ctx.backoff.reset(&name);
         tracing::info!(tenant = name, outcome = "Removed", "tenant is removed");
@@ -122,6 +122,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
 }
 
 /// What to do after a failure: wait for a change, or try again after a while.
+#[expect(clippy::needless_pass_by_value, reason = "the runtime calls it so")]
 pub fn error_policy(tenant: Arc<Tenant>, error: &Error, ctx: Arc<Context>) -> Action {
     ctx.metrics.reconcile_failed(error.reason());
     if error.is_terminal() {
@@ -286,3 +287,6 @@ impl Context {
         error.is_forbidden() && since.is_some_and(|since| since < RIGHTS_LAG)
     }
 }
+
+#[cfg(test)]
+mod tests;

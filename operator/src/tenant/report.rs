@@ -49,9 +49,9 @@ pub fn outcome<'a>(pods: impl Iterator<Item = (&'a PodFacts, Option<jiff::Timest
     if let Some(at) = good {
         return outcomes.swap_remove(at).1;
     }
-    let ended =
+    let mut ended =
         outcomes.into_iter().map(|(_, outcome)| outcome).filter(|outcome| *outcome != Outcome::Pending);
-    ended.last().unwrap_or(Outcome::Pending)
+    ended.next_back().unwrap_or(Outcome::Pending)
 }
 
 fn of_pod(pod: &PodFacts) -> Outcome {
@@ -73,20 +73,13 @@ fn of_pod(pod: &PodFacts) -> Outcome {
 }
 
 fn describe(report: &Report) -> String {
-    let mut text = word(&report.code);
-    if let Some(migration) = report.migration {
-        text.push_str(&format!(" in migration {migration}"));
-    }
-    if let Some(version) = report.schema_version {
-        text.push_str(&format!(" at schema version {version}"));
-    }
-    if let Some(sqlstate) = &report.sqlstate {
-        text.push_str(&format!(", SQLSTATE {}", word(sqlstate)));
-    }
-    if let Some(constraint) = &report.constraint {
-        text.push_str(&format!(", constraint {}", word(constraint)));
-    }
-    text
+    let parts = [
+        report.migration.map(|migration| format!(" in migration {migration}")),
+        report.schema_version.map(|version| format!(" at schema version {version}")),
+        report.sqlstate.as_ref().map(|sqlstate| format!(", SQLSTATE {}", word(sqlstate))),
+        report.constraint.as_ref().map(|constraint| format!(", constraint {}", word(constraint))),
+    ];
+    std::iter::once(word(&report.code)).chain(parts.into_iter().flatten()).collect()
 }
 
 /// An identifier out of a stranger's mouth: short, and nothing in it that a terminal or a page could stumble over.

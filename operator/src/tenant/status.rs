@@ -35,7 +35,7 @@ pub fn status(
     let migration = progress.course.as_ref().and_then(|course| course.migration.as_ref());
     let database = diagnose::database(seen, &namespace, progress.storage_class_missing, now);
     let app = app(seen, &namespace, migration, now);
-    let isolated = isolated(seen, outcome, old);
+    let isolated = isolated(seen);
     let paused = if tenant.spec.paused {
         Verdict::yes(reasons::PAUSED, "spec.paused is set: the operator changes nothing")
     } else {
@@ -208,7 +208,7 @@ fn failure(migration: &Migration) -> Option<Verdict> {
 }
 
 /// All policies are there as we made them; whether the network obeys them is for a probe to tell.
-fn isolated(seen: &Snapshot, outcome: &Result<(), Error>, old: &TenantStatus) -> Verdict {
+fn isolated(seen: &Snapshot) -> Verdict {
     let required = [child::DEFAULT_DENY, child::DNS, child::CRM, child::DATABASE, child::MIGRATE];
     let missing: Vec<_> = required
         .into_iter()
@@ -217,9 +217,8 @@ fn isolated(seen: &Snapshot, outcome: &Result<(), Error>, old: &TenantStatus) ->
     if missing.is_empty() {
         return Verdict::yes(reasons::POLICIES_APPLIED, "the cluster's network must enforce NetworkPolicy");
     }
-    let known = conditions::find(&old.conditions, conditions::ISOLATED).is_some();
-    if outcome.is_err() && !known {
-        return Verdict::unknown(reasons::NOT_OBSERVED, "the network policies have not been made yet");
+    if seen.namespace().is_none() {
+        return Verdict::unknown(reasons::NOT_OBSERVED, "the namespace has not been made yet");
     }
     Verdict::no(reasons::POLICIES_MISSING, format!("network policies are missing: {}", missing.join(", ")))
 }
@@ -242,3 +241,6 @@ pub fn is_failure(condition: &Condition) -> bool {
 pub fn effective_state(tenant: &Tenant) -> State {
     tenant.status.as_ref().and_then(|status| status.state).unwrap_or(tenant.spec.state)
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,3 +193,6 @@ fn scheduling(spec: Scheduling) -> ValidScheduling {
     let Scheduling { node_selector, tolerations, priority_class_name } = spec;
     ValidScheduling { node_selector, tolerations, priority_class_name }
 }
+
+#[cfg(test)]
+mod tests;

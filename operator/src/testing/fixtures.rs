@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A Tenant as the API server would show it before the operator has seen it.
-pub fn tenant() -> Tenant {
+pub(crate) fn tenant() -> Tenant {
     serde_json::from_value(json!({
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "Tenant",
@@ -26,7 +26,7 @@ pub fn tenant() -> Tenant {
 }
 
 /// The plan of [`tenant`].
-pub fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     serde_json::from_value(json!({
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "Plan",
@@ -42,8 +42,8 @@ pub fn plan() -> Plan {
 }
 
 /// A release with an image of its own.
-pub fn release(name: &str, schema_version: i64) -> Release {
-    let digest = format!("{:0>64}", name.bytes().map(|b| format!("{b:02x}")).collect::<String>());
+pub(crate) fn release(name: &str, schema_version: i64) -> Release {
+    let digest = format!("{:0>64}", hex::encode(name));
     serde_json::from_value(json!({
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "Release",
@@ -58,7 +58,7 @@ pub fn release(name: &str, schema_version: i64) -> Release {
 }
 
 /// How the operator of the demo runs.
-pub fn settings() -> RunArgs {
+pub(crate) fn settings() -> RunArgs {
     let digest = "9".repeat(64);
     let postgres = format!("docker.io/tenantry/postgres@sha256:{digest}");
     let words = [
@@ -82,6 +82,6 @@ pub fn settings() -> RunArgs {
 }
 
 /// [`tenant`], checked.
-pub fn valid_tenant() -> ValidTenant {
+pub(crate) fn valid_tenant() -> ValidTenant {
     validate(&tenant(), &plan(), &release("r1", 1), None, &settings()).unwrap()
 }

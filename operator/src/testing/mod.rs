@@ -1,5 +1,7 @@
-//! Fixtures that read as sentences, and a mock API server. Only in tests.
+//! Fixtures that read as sentences, and an API server in memory. Only in tests.
 
-pub mod fixtures;
+pub(crate) mod fake_api;
+pub(crate) mod fixtures;
+pub(crate) mod world;
 
-pub use fixtures::*;
+pub(crate) use fixtures::*;

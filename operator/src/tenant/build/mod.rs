@@ -98,3 +98,6 @@ pub fn build(
         app: course.app.as_ref().map(|release| app::deployment(tenant, release, pull_secrets)),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,7 @@ pub fn credentials(tenant: &ValidTenant, random: &Credentials) -> Secret {
 /// The one-time sign-in link; the token is in the fragment, so that it is in no server's log.
 pub fn sign_in(tenant: &ValidTenant, random: &SignIn) -> Secret {
     let token = BASE64_URL_SAFE_NO_PAD.encode(random.token);
-    let hash: String = Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(Sha256::digest(token.as_bytes()));
     let data = vec![
         ("token-sha256".to_owned(), hash),
         ("admin-name".to_owned(), tenant.admin_name.clone()),
@@ -121,8 +121,7 @@ mod tests {
         let url = text(&secret, "url");
         let token = url.strip_prefix("http://acme.crm.localhost:8080/welcome#").unwrap();
         assert_eq!(token, text(&secret, "token"));
-        let hash: String =
-            Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(Sha256::digest(token.as_bytes()));
         assert_eq!(hash, text(&secret, "token-sha256"));
     }
 }

@@ -1,0 +1,116 @@
+//! The whole set of children, as it is sent.
+
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    api::{Egress, State},
+    cluster::cache::Snapshot,
+    tenant::{course, entitlement},
+    testing::{settings, valid_tenant},
+};
+
+fn children(tenant: &ValidTenant) -> Children {
+    let course = course::decide(tenant, &Snapshot::default(), None, jiff::Timestamp::UNIX_EPOCH);
+    let entitlement = entitlement::next(entitlement::content(tenant), []);
+    build(tenant, &course, &entitlement, &settings()).unwrap()
+}
+
+fn values(children: Children) -> Vec<Value> {
+    fn all<K: serde::Serialize>(children: Vec<K>) -> impl Iterator<Item = Value> {
+        children.into_iter().map(|child| serde_json::to_value(child).unwrap())
+    }
+    let Children {
+        namespace,
+        role_binding,
+        quota,
+        limits,
+        service_accounts,
+        network_policies,
+        mut database_init,
+        entitlement,
+        claim,
+        services,
+        budgets,
+        database,
+        migration,
+        app,
+    } = children;
+    // The script has its own file; here it would only be in the way.
+    for text in database_init.data.iter_mut().flat_map(|data| data.values_mut()) {
+        *text = format!("{} lines", text.lines().count());
+    }
+    all(vec![namespace])
+        .chain(all(vec![role_binding]))
+        .chain(all(vec![quota]))
+        .chain(all(vec![limits]))
+        .chain(all(service_accounts))
+        .chain(all(network_policies))
+        .chain(all(vec![database_init, entitlement]))
+        .chain(all(vec![claim]))
+        .chain(all(services))
+        .chain(all(budgets))
+        .chain(all(vec![database]))
+        .chain(all(migration.into_iter().collect()))
+        .chain(all(app.into_iter().collect()))
+        .collect()
+}
+
+#[test]
+fn the_whole_set_is_as_reviewed() {
+    let mut tenant = valid_tenant();
+    tenant.egress = Egress::Public;
+    insta::assert_yaml_snapshot!(values(children(&tenant)));
+}
+
+#[test]
+fn every_child_says_whose_it_is() {
+    for child in values(children(&valid_tenant())) {
+        let labels = &child["metadata"]["labels"];
+        let name = (&child["kind"], &child["metadata"]["name"]);
+        assert_eq!(labels["tenantry.dev/tenant"], "acme", "{name:?}");
+        assert_eq!(labels["tenantry.dev/tenant-uid"], "uid-acme", "{name:?}");
+        assert_eq!(labels["app.kubernetes.io/managed-by"], "tenantry", "{name:?}");
+        assert!(child["metadata"]["ownerReferences"].is_null(), "{name:?}: owned by label alone");
+    }
+}
+
+#[test]
+fn every_pod_is_restricted_and_sized() {
+    let children = children(&valid_tenant());
+    let templates = [
+        serde_json::to_value(children.database).unwrap(),
+        serde_json::to_value(children.migration).unwrap(),
+        serde_json::to_value(children.app).unwrap(),
+    ];
+    for template in templates {
+        let pod = &template["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert!(template["spec"]["template"]["metadata"]["labels"]["tenantry.dev/tenant-uid"].is_null());
+        let containers =
+            pod["initContainers"].as_array().into_iter().chain(pod["containers"].as_array()).flatten();
+        for container in containers {
+            let context = &container["securityContext"];
+            assert_eq!(context["readOnlyRootFilesystem"], true, "{}", container["name"]);
+            assert_eq!(context["allowPrivilegeEscalation"], false, "{}", container["name"]);
+            assert_eq!(context["capabilities"]["drop"][0], "ALL", "{}", container["name"]);
+            assert!(container["env"].is_null(), "{}: secrets are files", container["name"]);
+            assert_eq!(
+                container["resources"]["limits"]["memory"],
+                container["resources"]["requests"]["memory"]
+            );
+        }
+    }
+}
+
+#[test]
+fn a_suspended_tenant_has_no_pods_and_no_migration() {
+    let mut tenant = valid_tenant();
+    tenant.state = State::Suspended;
+    let children = children(&tenant);
+    assert_eq!(children.database.spec.and_then(|spec| spec.replicas), Some(0));
+    assert_eq!(children.app.and_then(|app| app.spec).and_then(|spec| spec.replicas), Some(0));
+    assert!(children.migration.is_none());
+}

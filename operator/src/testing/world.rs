@@ -1,0 +1,264 @@
+//! A tenant in a world in memory: the API server, the watches that bring its news, and nodes that do as they should.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use futures::channel::mpsc;
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
+    core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::RoleBinding,
+};
+use kube::runtime::{
+    controller::Action,
+    reflector::{self, store::Writer},
+    watcher,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Plan, Release, Tenant},
+    cluster::{
+        Cluster,
+        cache::{Child, Key},
+        facts::ChildKind,
+    },
+    process::{backoff::Backoff, metrics::Metrics},
+    tenant::{self, Context, Error, hosts::Ledger},
+    testing::{fake_api::FakeApi, plan, release, settings, tenant as acme},
+};
+
+pub(crate) const TENANT: &str = "/apis/tenantry.dev/v1alpha1/tenants/acme";
+pub(crate) const NAMESPACE: &str = "/api/v1/namespaces/tenant-acme";
+pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/tenant-acme/deployments/crm";
+const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/statefulsets/database";
+const CLAIM: &str = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
+const PODS: &str = "/api/v1/namespaces/tenant-acme/pods";
+
+/// A world with one Tenant, its plan and its release, in which nothing has happened yet.
+pub(crate) struct World {
+    pub(crate) api: FakeApi,
+    pub(crate) ctx: Arc<Context>,
+    tenants: Writer<Tenant>,
+    plans: Writer<Plan>,
+    releases: Writer<Release>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let api = FakeApi::default();
+        api.put(TENANT, serde_json::to_value(acme()).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (tenants, tenants_writer) = reflector::store();
+        let (plans, plans_writer) = reflector::store();
+        let (releases, releases_writer) = reflector::store();
+        let settings = settings();
+        let ctx = Context {
+            cluster: Cluster::new(api.client(), metrics.clone()),
+            hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
+            settings,
+            tenants,
+            plans,
+            releases,
+            wake: mpsc::unbounded().0,
+            backoff: Backoff::new(|| 0.0),
+            queue: Arc::default(),
+            metrics,
+            now: || Timestamp::UNIX_EPOCH,
+            random: || [7; 32],
+            written: Mutex::default(),
+        };
+        let mut world = Self {
+            api,
+            ctx: Arc::new(ctx),
+            tenants: tenants_writer,
+            plans: plans_writer,
+            releases: releases_writer,
+        };
+        world.plans.apply_watcher_event(&watcher::Event::Apply(plan()));
+        world.add_release(release("r1", 1));
+        world
+    }
+
+    pub(crate) fn add_release(&mut self, release: Release) {
+        self.releases.apply_watcher_event(&watcher::Event::Apply(release));
+    }
+
+    /// The Tenant as it is now.
+    pub(crate) fn tenant(&self) -> Tenant {
+        serde_json::from_value(self.api.get(TENANT).expect("the Tenant is there")).unwrap()
+    }
+
+    /// Changes the spec as a person would.
+    pub(crate) fn change_tenant(&self, change: impl FnOnce(&mut Value)) {
+        self.api.change(TENANT, |tenant| {
+            change(tenant);
+            tenant["metadata"]["generation"] =
+                json!(tenant["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        });
+    }
+
+    /// One reconcile, with all news known before.
+    pub(crate) async fn reconcile(&mut self) -> Result<Action, Error> {
+        self.bring_news();
+        tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone()).await
+    }
+
+    /// Reconciles, with the nodes working in between, until nothing is written any more; errors are retried.
+    pub(crate) async fn settle(&mut self) {
+        for _ in 0..20 {
+            if self.api.get(TENANT).is_none() {
+                return;
+            }
+            self.api.take_calls();
+            let outcome = self.reconcile().await;
+            let before = self.api.objects();
+            self.nodes_work();
+            let quiet = self.api.take_calls().iter().all(|call| !call.is_write());
+            if outcome.is_ok() && quiet && self.api.objects() == before {
+                return;
+            }
+        }
+        panic!("the world does not come to rest: {:#?}", self.tenant().status);
+    }
+
+    /// What the watches would bring.
+    fn bring_news(&mut self) {
+        let objects = self.api.objects();
+        self.tenants.apply_watcher_event(&watcher::Event::Apply(self.tenant()));
+        self.news_of::<Namespace>(&objects);
+        self.news_of::<RoleBinding>(&objects);
+        self.news_of::<ServiceAccount>(&objects);
+        self.news_of::<ResourceQuota>(&objects);
+        self.news_of::<LimitRange>(&objects);
+        self.news_of::<NetworkPolicy>(&objects);
+        self.news_of::<PersistentVolumeClaim>(&objects);
+        self.news_of::<Service>(&objects);
+        self.news_of::<PodDisruptionBudget>(&objects);
+        self.news_of::<StatefulSet>(&objects);
+        self.news_of::<Deployment>(&objects);
+        self.news_of::<Job>(&objects);
+        self.news_of::<Pod>(&objects);
+    }
+
+    fn news_of<K: ChildKind>(&self, objects: &BTreeMap<String, Value>) {
+        let mut seen: HashSet<Key> = HashSet::new();
+        let kind = K::kind(&());
+        for object in objects.values().filter(|object| object["kind"] == *kind) {
+            let labelled = !object["metadata"]["labels"]["tenantry.dev/tenant"].is_null();
+            if labelled {
+                let (key, child) = Child::of(&serde_json::from_value::<K>(object.clone()).unwrap()).unwrap();
+                seen.insert(key.clone());
+                self.ctx.cluster.cache().put(key, child);
+            }
+        }
+        self.ctx.cluster.cache().retain(K::KIND, &seen);
+    }
+
+    /// Volumes are bound, pods start and stop, migrations report success.
+    pub(crate) fn nodes_work(&self) {
+        let objects = self.api.objects();
+        if objects.contains_key(CLAIM) {
+            self.api.change(CLAIM, |claim| claim["status"] = json!({"phase": "Bound"}));
+        }
+        for (path, component) in [(DATABASE, "database"), (DEPLOYMENT, "crm")] {
+            let replicas =
+                objects.get(path).map_or(0, |object| object["spec"]["replicas"].as_i64().unwrap_or(0));
+            if objects.contains_key(path) {
+                self.run_pods(path, replicas);
+            }
+            for number in 0..3 {
+                let pod = format!("{PODS}/{component}-{number}");
+                match (number < replicas, self.api.get(&pod).is_some()) {
+                    (true, false) => self.api.put(
+                        &pod,
+                        pod_of(
+                            component,
+                            number,
+                            &json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+                        ),
+                    ),
+                    (false, true) => self.api.remove(&pod),
+                    _ => (),
+                }
+            }
+        }
+        for (path, job) in objects.iter().filter(|(_, object)| object["kind"] == "Job") {
+            let name = job["metadata"]["name"].as_str().unwrap_or_default();
+            self.end_job(path, name, &json!({"code": "Migrated", "schemaVersion": 1}).to_string(), 0);
+        }
+        let jobs = |pod: &Value| {
+            pod["metadata"]["labels"]["job-name"]
+                .as_str()
+                .map(|job| format!("/apis/batch/v1/namespaces/tenant-acme/jobs/{job}"))
+        };
+        for (path, pod) in &objects {
+            if jobs(pod).is_some_and(|job| !objects.contains_key(&job)) {
+                self.api.remove(path);
+            }
+        }
+    }
+
+    /// Like [`Self::nodes_work`], when the namespace may be gone already.
+    pub(crate) fn nodes_work_if_possible(&self) {
+        if self.api.get(NAMESPACE).is_some() {
+            self.nodes_work();
+        }
+        // Pods whose controller is gone go as well.
+        let objects = self.api.objects();
+        for (component, path) in [("database", DATABASE), ("crm", DEPLOYMENT)] {
+            for pod in objects.keys().filter(|pod| pod.starts_with(&format!("{PODS}/{component}-"))) {
+                if !objects.contains_key(path) {
+                    self.api.remove(pod);
+                }
+            }
+        }
+    }
+
+    fn run_pods(&self, path: &str, replicas: i64) {
+        self.api.change(path, |object| {
+            let generation = object["metadata"]["resourceVersion"].clone();
+            object["metadata"]["generation"] = json!(1);
+            object["status"] = json!({
+                "observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas,
+            });
+            object["metadata"]["resourceVersion"] = generation;
+        });
+    }
+
+    /// A migration ends with that termination message.
+    pub(crate) fn end_job(&self, path: &str, name: &str, report: &str, exit_code: i32) {
+        let condition = if exit_code == 0 { "Complete" } else { "Failed" };
+        self.api.change(path, |job| {
+            job["status"] = json!({"conditions": [{"type": condition, "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"}]});
+        });
+        let pod = format!("{PODS}/{name}-x");
+        if self.api.get(&pod).is_none() {
+            let terminated =
+                json!({"terminated": {"exitCode": exit_code, "reason": "Completed", "message": report}});
+            let container = json!({"name": "migrate", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": terminated});
+            let mut object =
+                pod_of("migrate", 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
+            object["metadata"]["name"] = json!(format!("{name}-x"));
+            object["metadata"]["labels"]["job-name"] = json!(name);
+            self.api.put(&pod, object);
+        }
+    }
+}
+
+fn pod_of(component: &str, number: i64, status: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("{component}-{number}"), "namespace": "tenant-acme",
+            "labels": {"tenantry.dev/tenant": "acme", "app.kubernetes.io/component": component},
+        },
+        "status": status,
+    })
+}
