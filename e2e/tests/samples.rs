@@ -28,7 +28,7 @@ fn yaml_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
         Ok((entry.file_name().to_string_lossy().into_owned(), entry.path()))
     });
     let mut files: BTreeMap<_, _> = files.collect::<Result<_>>()?;
-    files.retain(|name, _| name.ends_with(".yaml"));
+    files.retain(|_, path| path.extension().is_some_and(|extension| extension == "yaml"));
     ensure!(!files.is_empty(), "{} has no YAML files", folder.display());
     Ok(files)
 }

@@ -51,7 +51,7 @@ fn compare(name: &str, rendered: &str) -> Result<()> {
     let documents =
         rendered.split("---\n").filter(|text| !text.contains("\nkind: CustomResourceDefinition\n"));
     let rendered: String =
-        documents.filter(|text| !text.trim().is_empty()).map(|text| format!("---\n{text}")).collect();
+        documents.filter(|text| !text.trim().is_empty()).flat_map(|text| ["---\n", text]).collect();
     let path = folder().join("accepted").join(name);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(folder().join("accepted"))?;

@@ -26,7 +26,7 @@ use operator::{
     names,
 };
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::lab::Lab;
 
@@ -35,30 +35,12 @@ const TENANT_ROLE: &str = "tenantry-tenant";
 /// Rights of which the audit log cannot tell that they were used.
 const NOT_IN_THE_LOG: [&str; 1] = ["bind clusterroles"];
 
-/// The operator, running in this process until dropped.
-struct Running {
-    _stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Starts the operator as the chart would: its service account, its arguments.
-async fn start_operator(lab: &Lab) -> Result<Running> {
+/// Starts the operator as the chart would, with its service account and its arguments; it ends when `stopped` resolves.
+async fn start_operator(lab: &Lab, stopped: oneshot::Receiver<()>) -> Result<JoinHandle<Result<()>>> {
     let client = lab.control_plane().client_as_service_account(helm::NAMESPACE, "tenantry-operator").await?;
     let arguments = arguments(lab).await?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(async move {
-        let shutdown = async move { stopped.await.unwrap_or_default() };
-        if let Err(error) = ::operator::run(client, arguments, shutdown).await {
-            panic!("the operator stopped: {error:?}");
-        }
-    });
-    Ok(Running { _stop: stop, task })
+    let shutdown = async { stopped.await.unwrap_or_default() };
+    Ok(tokio::spawn(async { Ok(::operator::run(client, arguments, shutdown).await?) }))
 }
 
 /// The arguments in the Deployment that the chart made, but for the port, which may be taken here.
@@ -226,9 +208,16 @@ async fn every_right_is_needed_and_none_is_missing() -> Result<()> {
     let stand_in = StandIn::start(lab.client().await?);
     let report = json!({ "code": "Migrated", "schemaVersion": 1 }).to_string();
     stand_in.on(Workload::Job, "", "migrate", Outcome::Works { message: report });
-    let operator = start_operator(&lab).await?;
-    live(&lab, &stand_in).await?;
-    drop(operator);
+    let (stop, stopped) = oneshot::channel();
+    let mut operator = start_operator(&lab, stopped).await?;
+    tokio::select! {
+        lived = live(&lab, &stand_in) => lived?,
+        ended = &mut operator => bail!("the operator ended: {ended:?}"),
+    }
+    drop(stop);
+    timeout(Duration::from_secs(30), operator)
+        .await
+        .context("the operator did not end when it was told to")???;
 
     let events: Vec<_> =
         lab.control_plane().audit_events()?.into_iter().filter(|e| e.user.username == USER).collect();
@@ -246,8 +235,10 @@ async fn every_right_is_needed_and_none_is_missing() -> Result<()> {
             }
         }
     }
-    unused.values_mut().for_each(|rights| rights.retain(|right| !NOT_IN_THE_LOG.contains(&right.as_str())));
-    unused.retain(|_, rights| !rights.is_empty());
+    unused.retain(|_, rights| {
+        rights.retain(|right| !NOT_IN_THE_LOG.contains(&right.as_str()));
+        !rights.is_empty()
+    });
     assert!(unused.is_empty(), "rights that nothing needs, by place: {unused:#?}");
     Ok(())
 }
