@@ -50,7 +50,7 @@ pub fn routes() -> (Router<App>, openapi::OpenApi) {
         .routes(routes!(company_audit::list));
     let (router, mut document) =
         OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", resources).split_for_parts();
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     describe_problems(&mut document);
     let served = document.clone();
     let router = router.route("/api/v1/openapi.json", get(async move || Json(served)));

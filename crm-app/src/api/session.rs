@@ -145,7 +145,7 @@ pub(super) async fn begin(
         user::set_password(tx.db(), user_id, &link.password_hash, now).await?;
         // Whoever had the old password, or another link, is out.
         db::session::delete_of_user(tx.db(), user_id).await?;
-        db::link::delete_open_of_user(tx.db(), user_id).await?;
+        db::link::revoke_open_of_user(tx.db(), user_id, now).await?;
     }
     let person = still_active(user::lock(tx.db(), user_id).await?)?;
     let token = session::open(tx.db(), headers, user_id, now).await?;
@@ -154,7 +154,7 @@ pub(super) async fn begin(
     tx.commit().await?;
     tracing::info!(%user_id, action, "sign_in.done");
     let cookie = session::cookie(&token);
-    Ok((cookie, Json(info(app, signed_in(person, token)))))
+    Ok((cookie, Json(info(app, signed_in(&person, token)))))
 }
 
 /// Checked under the lock: they may have been deactivated while the password was compared.
@@ -162,7 +162,7 @@ fn still_active(person: Option<UserRow>) -> Result<UserRow, Error> {
     person.filter(|person| person.status == Status::Active).ok_or(Error::WrongCredentials)
 }
 
-fn signed_in(person: UserRow, token: Token) -> Session {
+fn signed_in(person: &UserRow, token: Token) -> Session {
     Session {
         user_id: person.id,
         name: person.name.as_str().to_owned(),

@@ -121,7 +121,7 @@ pub async fn create(
         pointer: Some("/email"),
     })?;
     let link = add_link(&mut tx, user.id, now).await?;
-    audit(&mut tx, now, admin.user_id, "create", user.id, &changes(None, &user)).await?;
+    audit(&mut tx, now, admin.user_id, "create", user.id, &user.changes_since(None)).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(InvitedUser { user: user.into(), link })))
 }
@@ -153,7 +153,7 @@ pub async fn update(
         status,
         ..before.clone()
     };
-    let changes = changes(Some(&before), &after);
+    let changes = after.changes_since(Some(&before));
     if changes.is_empty() {
         return Ok(Json(after.into()));
     }
@@ -167,7 +167,7 @@ pub async fn update(
     }
     if after.status == Status::Deactivated {
         db::session::delete_of_user(tx.db(), id).await?;
-        db::link::delete_open_of_user(tx.db(), id).await?;
+        db::link::revoke_open_of_user(tx.db(), id, now).await?;
     }
     audit(&mut tx, now, admin.user_id, "update", id, &changes).await?;
     tx.commit().await?;
@@ -189,7 +189,7 @@ pub async fn new_link(
     if user.status == Status::Deactivated {
         return Err(Error::Conflict { detail: "this person is deactivated", pointer: None });
     }
-    db::link::delete_open_of_user(tx.db(), id).await?;
+    db::link::revoke_open_of_user(tx.db(), id, now).await?;
     let mut tx = tx.seal().await?;
     let link = add_link(&mut tx, id, now).await?;
     audit(&mut tx, now, admin.user_id, "new-link", id, &Changes::new()).await?;
@@ -233,23 +233,6 @@ async fn audit(
     changes: &Changes,
 ) -> Result<(), Error> {
     Ok(tx.audit(Entry { at, actor_id: Some(actor), action, object: "user", record_id, changes }).await?)
-}
-
-fn changes(before: Option<&UserRow>, after: &UserRow) -> Changes {
-    let text = |user: &UserRow| {
-        [
-            ("name", user.name.as_str().to_owned()),
-            ("email", user.email.as_str().to_owned()),
-            ("role", user.role.as_str().to_owned()),
-            ("status", user.status.as_str().to_owned()),
-        ]
-    };
-    let old = before.map(text);
-    let pairs = text(after).into_iter().enumerate().map(|(at, (field, new))| {
-        let old = old.as_ref().map(|fields| fields[at].1.clone());
-        (field, (old, Some(new)))
-    });
-    pairs.filter(|(_, (old, new))| old != new).collect()
 }
 
 impl From<UserRow> for Person {

@@ -4,13 +4,13 @@
 //! hosts, so the request's own `Host` counts as ours (the gateway lets only granted hosts through), beside the
 //! public address.
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::args::PublicUrl;
 
 /// Whether the request's headers name one of our own pages as its source.
 pub fn is_our_own(headers: &HeaderMap, public: &PublicUrl) -> bool {
-    let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"same-origin") {
         return false;
     }

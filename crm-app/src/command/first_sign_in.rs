@@ -2,12 +2,18 @@
 
 use std::path::Path;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::Problem;
 use crate::{
     clock::Clock,
-    db::{self, audit::Entry, user::UserRow, write::Tx},
+    db::{
+        self,
+        audit::Entry,
+        user::UserRow,
+        write::{Sealed, Tx},
+    },
     domain::{
         company::Changes,
         email::Email,
@@ -46,40 +52,41 @@ pub(super) async fn apply(
 ) -> Result<(), sqlx::Error> {
     let now = clock.now();
     let mut tx = Tx::begin(pool).await?.seal().await?;
-    let known = db::user::id_of(tx.db(), &first.email).await?;
-    let user_id = match known {
-        Some(id) => id,
-        None => {
-            let user = UserRow {
-                id: clock.new_id(),
-                name: first.name.clone(),
-                email: first.email.clone(),
-                role: Role::Admin,
-                status: Status::Invited,
-                created_at: db::instant(now),
-            };
-            db::user::insert(&mut tx, &user).await?;
-            let set = |value: &str| (None, Some(value.to_owned()));
-            let changes = Changes::from([
-                ("name", set(user.name.as_str())),
-                ("email", set(user.email.as_str())),
-                ("role", set(user.role.as_str())),
-                ("status", set(user.status.as_str())),
-            ]);
-            let entry = Entry {
-                at: now,
-                actor_id: None,
-                action: "create",
-                object: "user",
-                record_id: user.id,
-                changes: &changes,
-            };
-            tx.audit(entry).await?;
-            user.id
-        }
+    let user_id = if let Some(id) = db::user::id_of(tx.db(), &first.email).await? {
+        id
+    } else {
+        add(&mut tx, first, clock).await?
     };
-    db::link::insert(tx.db(), &first.token_hash, user_id, now, now + first.expires_in).await?;
+    let is_new = db::link::insert(tx.db(), &first.token_hash, user_id, now, now + first.expires_in).await?;
+    if is_new {
+        audit(&mut tx, now, "new-link", user_id, &Changes::new()).await?;
+    }
     tx.commit().await
+}
+
+async fn add(tx: &mut Sealed, first: &FirstSignIn, clock: &Clock) -> Result<Uuid, sqlx::Error> {
+    let now = clock.now();
+    let user = UserRow {
+        id: clock.new_id(),
+        name: first.name.clone(),
+        email: first.email.clone(),
+        role: Role::Admin,
+        status: Status::Invited,
+        created_at: db::instant(now),
+    };
+    db::user::insert(tx, &user).await?;
+    audit(tx, now, "create", user.id, &user.changes_since(None)).await?;
+    Ok(user.id)
+}
+
+async fn audit(
+    tx: &mut Sealed,
+    at: Timestamp,
+    action: &'static str,
+    record_id: Uuid,
+    changes: &Changes,
+) -> Result<(), sqlx::Error> {
+    tx.audit(Entry { at, actor_id: None, action, object: "user", record_id, changes }).await
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ pub async fn page(
         }
     }
     sql.push_bind(limit);
-    sql.build_query_as().fetch_all(db).await
+    // A kept plan would have to suit rare and common words alike, and suits only one of them.
+    sql.build_query_as().persistent(search.is_none()).fetch_all(db).await
 }
 
 /// The index narrows down to records that have all pieces; comparing the text makes it exact.

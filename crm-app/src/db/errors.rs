@@ -33,7 +33,7 @@ pub fn classify(error: &sqlx::Error) -> Failure {
 
 /// The SQLSTATE, if the server answered with one.
 pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned())
+    Some(error.as_database_error()?.code()?.into_owned())
 }
 
 /// The constraint that was broken.

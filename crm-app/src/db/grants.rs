@@ -12,7 +12,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("app_user", &["select", "insert", "update"]),
     ("audit_log", &["select", "insert"]),
     ("company", &["select", "insert", "update"]),
-    ("one_time_link", &["select", "insert", "update", "delete"]),
+    ("one_time_link", &["select", "insert", "update"]),
     ("rate_limit", &["select", "insert", "update", "delete"]),
     ("schema_migration", &["select"]),
     ("session", &["select", "insert", "update", "delete"]),

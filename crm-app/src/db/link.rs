@@ -16,15 +16,16 @@ pub struct Open {
     pub email: String,
 }
 
-/// Adds a link; one that is already known stays as it is, spent or not.
+/// Adds a link, and says whether it was new. One that is already known stays as it is, spent or not: that is
+/// why links are never deleted, or the next migration would bring a spent first link back to life.
 pub async fn insert(
     db: &mut PgConnection,
     token_hash: &[u8; 32],
     user_id: Uuid,
     now: Timestamp,
     expires_at: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query!(
         "insert into crm.one_time_link (token_hash, user_id, created_at, expires_at) values ($1, $2, $3, $4)
          on conflict (token_hash) do nothing",
         token_hash,
@@ -34,7 +35,7 @@ pub async fn insert(
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// Looks at a link without spending it.
@@ -72,9 +73,17 @@ pub async fn spend(
 }
 
 /// Takes back a person's links that nobody has used.
-pub async fn delete_open_of_user(db: &mut PgConnection, user_id: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query!("delete from crm.one_time_link where user_id = $1 and spent_at is null", user_id)
-        .execute(db)
-        .await?;
+pub async fn revoke_open_of_user(
+    db: &mut PgConnection,
+    user_id: Uuid,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update crm.one_time_link set spent_at = $2 where user_id = $1 and spent_at is null",
+        user_id,
+        instant(now)
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

@@ -116,7 +116,7 @@ async fn migrate_with_first_sign_in(database: &Database, token: &Token, clock: &
         fs::write(folder.path().join(file), text).unwrap();
     }
     let first = read_first_sign_in(folder.path()).unwrap();
-    let within = std::time::Duration::from_secs(60);
+    let within = std::time::Duration::from_mins(1);
     let options = database.options("crm_owner");
     migrate::migrate(options, &schema::MIGRATOR, Some(&first), within, clock).await.unwrap();
 }

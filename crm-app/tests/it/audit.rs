@@ -124,7 +124,7 @@ async fn signing_in_and_people_are_in_the_log() {
             .fetch_all(&db)
             .await
             .unwrap();
-    assert_eq!(actions, ["create", "spend-link", "create", "spend-link", "update", "sign-out"]);
+    assert_eq!(actions, ["create", "new-link", "spend-link", "create", "spend-link", "update", "sign-out"]);
     let secrets: i64 =
         sqlx::query_scalar("select count(*) from crm.audit_log where changes::text ~ 'argon2|welcome'")
             .fetch_one(&db)

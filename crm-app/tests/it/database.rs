@@ -68,7 +68,7 @@ pub async fn migrated() -> Database {
     use crm_app::{clock::Clock, command::migrate, db::schema};
 
     let database = Database::create().await;
-    let within = std::time::Duration::from_secs(60);
+    let within = std::time::Duration::from_mins(1);
     migrate::migrate(database.options("crm_owner"), &schema::MIGRATOR, None, within, &Clock::system())
         .await
         .unwrap();

@@ -54,7 +54,7 @@ async fn a_database_that_does_not_answer_is_said_within_two_seconds() {
         assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
         let started = Instant::now();
         assert_eq!(management.get("/readyz").await.status, 503);
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
         assert_eq!(management.get("/livez").await.status, 200, "restarting would not help");
         assert_eq!(client.get("/").await.status, 200, "the front end shows what it has");
     }

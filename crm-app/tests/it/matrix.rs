@@ -38,7 +38,7 @@ impl Operation {
         let mut request = client.request(&self.method, &self.path).header(header::IF_MATCH, "\"1\"");
         let body = if self.takes_body {
             request = request.header(header::CONTENT_TYPE, "application/json");
-            Body::from(self.body().to_string())
+            Body::from(Self::body().to_string())
         } else {
             Body::empty()
         };
@@ -53,7 +53,7 @@ impl Operation {
     }
 
     /// Something that would be accepted.
-    fn body(&self) -> Value {
+    fn body() -> Value {
         json!({"name": "x", "email": "x@acme.example", "role": "member", "password": "correct horse", "token": "x"})
     }
 }

@@ -18,7 +18,7 @@ use sqlx::{
 
 use crate::database::{self, Database};
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 async fn run(database: &Database, migrator: &Migrator, within: Duration) -> Result<Outcome, Problem> {
     migrate(database.options("crm_owner"), migrator, None, within, &Clock::system()).await
