@@ -23,7 +23,7 @@ use crate::{
 const BUILD: Duration = Duration::from_mins(10);
 const QUERY: Duration = Duration::from_secs(20);
 /// Intermediate images that buildah may keep before its storage is emptied: it has no limit of its own.
-const LAYERS: usize = 300;
+const LAYERS: usize = 150;
 
 /// A program that builds images.
 #[derive(Debug)]

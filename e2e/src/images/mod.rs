@@ -13,7 +13,10 @@ mod front_end;
 mod postgres;
 mod recipe;
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -26,6 +29,9 @@ use crate::{
 
 pub use front_end::front_end;
 pub use postgres::{PostgresArgs, TestPostgres, run_postgres, test_postgres};
+
+/// Prefix of the directories with a root file system of the postgres image.
+const POSTGRES_ROOT: &str = "postgres-";
 
 /// The images of one checkout.
 #[derive(Clone, Debug)]
@@ -58,11 +64,28 @@ pub async fn postgres_root() -> Result<PathBuf> {
     let image = recipe::archive(&Recipe::postgres(), &builder).await?;
     // By its files: a new label makes a new image, but no new root.
     let layer = archive::inspect(&image.path).await?.only_layer()?.short_name();
-    let root = cache::root()?.join(format!("postgres-{layer}"));
+    let roots = cache::root()?;
+    let root = roots.join(format!("{POSTGRES_ROOT}{layer}"));
     if !root.exists() {
+        remove_unused(&roots)?;
         archive::unpack(&image.path, &root).await.context("cannot unpack the postgres image")?;
     }
     Ok(root)
+}
+
+/// Removes root file systems of earlier images from which nothing runs.
+fn remove_unused(roots: &Path) -> Result<()> {
+    for entry in fs::read_dir(roots)?.flatten() {
+        let is_root = entry.file_name().to_string_lossy().starts_with(POSTGRES_ROOT);
+        // A database that runs has its data there.
+        let is_idle =
+            || fs::read_dir(entry.path().join("var/tmp")).is_ok_and(|mut data| data.next().is_none());
+        if is_root && is_idle() {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where archives, the base and buildah's layers are kept.
