@@ -26,6 +26,7 @@ describe('formatter', () => {
     expect(shanghai.brief('2026-11-22T06:05:00Z', now)).toBe('14:05');
     expect(shanghai.brief('2026-11-21T06:05:00Z', now)).toBe('11月21日');
     expect(shanghai.heading('2026-11-21T06:05:00Z', now)).toBe('11月21日 周六');
+    expect(newYork.heading('2026-11-21T06:05:00Z', now)).toBe('Sat, Nov 21');
   });
 
   it('shows every digit of an amount, and a short form beside it', () => {

@@ -53,7 +53,8 @@ export function formatter(locale: Locale, timeZone: string, currency: string): F
     },
     heading: (iso, now) => {
       const date = new Date(iso);
-      return `${dayBrief(dayOf(date), dayOf(now))} ${weekday.format(date)}`;
+      const parts = [dayBrief(dayOf(date), dayOf(now)), weekday.format(date)];
+      return locale === 'zh-CN' ? parts.join(' ') : parts.reverse().join(', ');
     },
     time: (iso) => zonedTime.format(new Date(iso)),
     money: (amount) => money.format(amount as Intl.StringNumericLiteral),

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import { useEffect, useEffectEvent, useState, useSyncExternalStore } from 'react';
 
 export function useMediaQuery(query: string): boolean {
   return useSyncExternalStore(
@@ -30,16 +30,6 @@ export function useOnline(): boolean {
   );
 }
 
-/** The value as it was when it last stood still for `delayMs`. */
-export function useSettled<T>(value: T, delayMs: number): T {
-  const [settled, setSettled] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(value), delayMs);
-    return () => clearTimeout(timer);
-  }, [value, delayMs]);
-  return settled;
-}
-
 export function useDocumentTitle(title: string): void {
   useEffect(() => {
     document.title = title;
@@ -48,14 +38,13 @@ export function useDocumentTitle(title: string): void {
 
 /** Calls `reached` when the returned element comes into view. */
 export function useInView(reached: () => void, enabled: boolean): (element: Element | null) => void {
-  const latest = useRef(reached);
-  latest.current = reached;
+  const onReached = useEffectEvent(reached);
   const [element, setElement] = useState<Element | null>(null);
   useEffect(() => {
     if (element === null || !enabled) return;
     const observer = new IntersectionObserver(
       (entries) => {
-        if (entries.some((entry) => entry.isIntersecting)) latest.current();
+        if (entries.some((entry) => entry.isIntersecting)) onReached();
       },
       { rootMargin: '400px' },
     );

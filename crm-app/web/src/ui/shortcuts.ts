@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { useEffect, useEffectEvent, type KeyboardEvent as ReactKeyboardEvent } from 'react';
 
 /** Whether the keyboard belongs to text input now: typing, or composing Chinese. */
 export function isTyping(event: KeyboardEvent): boolean {
@@ -10,14 +10,13 @@ export function isTyping(event: KeyboardEvent): boolean {
 
 /** A single-key shortcut. Silent while typing, with modifiers held, and under an open dialog. */
 export function useShortcut(key: string, run: () => void): void {
-  const latest = useRef(run);
-  latest.current = run;
+  const onKey = useEffectEvent(run);
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() !== key || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.defaultPrevented || isTyping(event) || document.querySelector('dialog[open], [role=menu]')) return;
       event.preventDefault();
-      latest.current();
+      onKey();
     };
     document.addEventListener('keydown', listen);
     return () => document.removeEventListener('keydown', listen);
@@ -25,6 +24,6 @@ export function useShortcut(key: string, run: () => void): void {
 }
 
 /** Ctrl+Enter or ⌘+Enter, in a form. */
-export function isSubmitKey(event: React.KeyboardEvent): boolean {
+export function isSubmitKey(event: ReactKeyboardEvent): boolean {
   return event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.nativeEvent.isComposing;
 }

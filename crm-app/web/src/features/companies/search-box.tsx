@@ -1,5 +1,5 @@
 import { Search, X } from 'lucide-react';
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useEffectEvent, useRef, useState } from 'react';
 import { useT } from '../../i18n/context';
 import { TextInput } from '../../ui/field';
 import { IconButton } from '../../ui/button';
@@ -20,8 +20,7 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(value);
   const [isComposing, setIsComposing] = useState(false);
-  const latest = useRef(onSearch);
-  latest.current = onSearch;
+  const onPause = useEffectEvent(onSearch);
   useShortcut('/', () => input.current?.select());
 
   // Back and forward change the address under us.
@@ -33,13 +32,13 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
 
   useEffect(() => {
     if (isComposing || text.trim() === value) return;
-    const timer = setTimeout(() => latest.current(text.trim()), PAUSE_MS);
+    const timer = setTimeout(() => onPause(text.trim()), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [text, value, isComposing]);
 
   const clear = () => {
     setText('');
-    latest.current('');
+    onSearch('');
     input.current?.focus();
   };
 
@@ -64,8 +63,8 @@ export function SearchBox({ value, onSearch }: SearchBoxProps) {
           setText(event.currentTarget.value);
         }}
         onKeyDown={(event) => {
-          if (event.nativeEvent.isComposing) return;
-          if (event.key === 'Enter') latest.current(text.trim());
+          if (event.nativeEvent.isComposing || event.keyCode === 229) return;
+          if (event.key === 'Enter') onSearch(text.trim());
           if (event.key === 'Escape') text === '' ? input.current?.blur() : clear();
         }}
         className="pr-11 pl-9"

@@ -1,5 +1,4 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { LinkIcon } from 'lucide-react';
 import { useRef, useState, type FormEvent } from 'react';
 import { Link } from 'wouter';
 import { isProblem } from '../../api/problem';
@@ -135,11 +134,10 @@ function Unusable({ kind }: { kind: 'invalid' | 'incomplete' }) {
   useDocumentTitle(t(`welcome.${kind}.title`));
   return (
     <SessionFrame>
-      <LinkIcon aria-hidden className="mb-4 size-6 text-muted" strokeWidth={1.5} />
       <h1 className="text-20">{t(`welcome.${kind}.title`)}</h1>
       <p className="mt-2 text-muted">{t(`welcome.${kind}.text`)}</p>
       {kind === 'invalid' ? (
-        <ul className="mt-4 flex list-disc flex-col gap-1 pl-4 text-muted marker:text-line">
+        <ul className="mt-4 flex list-disc flex-col gap-1 pl-4 text-muted">
           <li>{t('welcome.invalid.used')}</li>
           <li>{t('welcome.invalid.ask')}</li>
         </ul>
