@@ -26,8 +26,8 @@ use crate::{
 
 const PODS: u8 = 5;
 const PORTS: [u16; 2] = [80, 8080];
-/// A packet that is not dropped is answered in far less.
-const ANSWER: Duration = Duration::from_millis(250);
+/// A packet that is not dropped is answered in far less; so long is waited for what should not come.
+const SILENCE: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Random worlds that are tried.
 const WORLDS: usize = 12;
@@ -113,8 +113,10 @@ impl Node {
         PodNetwork::from(File::open(format!("/run/netns/{}", self.name)).unwrap())
     }
 
-    async fn reaches(&self, from: u8, to: Ipv4Addr, port: u16) -> bool {
-        let reach = self.pod(from).connect(SocketAddr::from((to, port)), ANSWER).await.unwrap();
+    /// Whether a connection is opened; `expected` only says how long it is worth waiting.
+    async fn reaches(&self, from: u8, to: Ipv4Addr, port: u16, expected: bool) -> bool {
+        let deadline = if expected { DEADLINE } else { SILENCE };
+        let reach = self.pod(from).connect(SocketAddr::from((to, port)), deadline).await.unwrap();
         assert_ne!(reach, Reach::Unreachable, "the test's own network is broken");
         reach == Reach::Connected
     }
@@ -145,7 +147,7 @@ async fn the_kernel_does_what_the_ruleset_means() {
             (1..=PODS).flat_map(|from| (1..=PODS).flat_map(move |to| PORTS.map(|port| (from, to, port))));
         let outcomes = join_all(tries.map(async |(from, to, port)| {
             let expected = ruleset.allows(&tcp(address(from), address(to), port));
-            (from, to, port, expected, node.reaches(from, address(to), port).await)
+            (from, to, port, expected, node.reaches(from, address(to), port, expected).await)
         }));
         for (from, to, port, expected, seen) in outcomes.await {
             assert_eq!(seen, expected, "pod {from} → pod {to} port {port} under\n{}", render(&ruleset));
@@ -159,13 +161,13 @@ async fn an_unknown_pod_reaches_nothing_and_nothing_reaches_it_but_the_node() {
         return;
     }
     let node = Node::start("unknown").await;
-    assert!(node.reaches(1, address(2), 80).await, "the test's own network is broken");
+    assert!(node.reaches(1, address(2), 80, true).await, "the test's own network is broken");
     let known = World { pods: vec![pod("a", "known", 1, &json!({}), 80)], ..World::default() };
     node.apply(&known.ruleset()).await;
-    assert!(!node.reaches(1, address(2), 80).await);
-    assert!(!node.reaches(2, address(1), 80).await);
+    assert!(!node.reaches(1, address(2), 80, false).await);
+    assert!(!node.reaches(2, address(1), 80, false).await);
     // The kubelet's probes.
-    let probe = node.own().connect(SocketAddr::from((address(2), 80)), ANSWER).await.unwrap();
+    let probe = node.own().connect(SocketAddr::from((address(2), 80)), DEADLINE).await.unwrap();
     assert_eq!(probe, Reach::Connected);
 }
 
@@ -180,13 +182,14 @@ async fn a_pod_cannot_speak_for_another() {
     // A datagram needs no answer, so a false sender would not keep it from arriving.
     let listen = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5000)).unwrap();
     let receiver = node.pod(2).run(listen).await.unwrap();
-    receiver.set_read_timeout(Some(ANSWER)).unwrap();
+    receiver.set_read_timeout(Some(DEADLINE)).unwrap();
     let send = || UdpSocket::bind((address(1), 0)).unwrap().send_to(b"1", (address(2), 5000)).unwrap();
     node.pod(1).run(send).await.unwrap();
     let (_, sender) = receiver.recv_from(&mut [0]).unwrap();
     assert_eq!(sender.ip(), address(1));
     node.inside(&format!("ip -n {} addr add {}/32 dev eth0", node.pod_name(3), address(1))).await;
     node.pod(3).run(send).await.unwrap();
+    receiver.set_read_timeout(Some(SILENCE)).unwrap();
     assert_eq!(receiver.recv_from(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
@@ -202,10 +205,9 @@ async fn a_policy_also_ends_connections_that_are_open() {
     node.apply(&world.ruleset()).await;
     let listener =
         node.pod(2).run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000)).unwrap()).await.unwrap();
-    let mut client = node.pod(1).open(SocketAddr::from((address(2), 7000)), ANSWER).await.unwrap();
+    let mut client = node.pod(1).open(SocketAddr::from((address(2), 7000)), DEADLINE).await.unwrap();
     let (mut server, _) = listener.accept().unwrap();
-    server.set_read_timeout(Some(ANSWER)).unwrap();
-    client.set_read_timeout(Some(ANSWER)).unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut byte = [0];
     client.write_all(b"1").unwrap();
     server.read_exact(&mut byte).unwrap();
@@ -216,6 +218,8 @@ async fn a_policy_also_ends_connections_that_are_open() {
     // conntrack speaks about the namespace in which it runs.
     let runtime = tokio::runtime::Handle::current();
     node.own().run(move || runtime.block_on(flows::end_forbidden(&ruleset))).await.unwrap().unwrap();
+    server.set_read_timeout(Some(SILENCE)).unwrap();
+    client.set_read_timeout(Some(SILENCE)).unwrap();
     client.write_all(b"2").unwrap();
     assert_eq!(server.read_exact(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
     // The server may open connections; what it sends here does not count as one.
