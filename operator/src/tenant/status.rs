@@ -161,23 +161,30 @@ fn app(seen: &Snapshot, namespace: &str, migration: Option<&Migration>, now: Tim
     if let Some(failure) = failure(migration) {
         return failure;
     }
-    match diagnose::migration(seen, namespace) {
-        Some(problem) => problem,
-        None if migration.first || verdict.word != Word::True => verdict,
-        None if seen
-            .namespace()
-            .is_some_and(|(_, facts)| facts.release.as_ref() == Some(&migration.release.name)) =>
-        {
-            verdict
-        }
-        None => Verdict::no(
-            reasons::MIGRATING,
-            format!(
-                "the schema is being migrated for release {}; the old release serves meanwhile",
-                migration.release.name
-            ),
-        ),
+    if let Some(problem) = diagnose::migration(seen, namespace) {
+        return problem;
     }
+    if verdict.word != Word::True {
+        return verdict;
+    }
+    if migration.first {
+        // Nobody could sign in yet: the link is part of what the migration does.
+        return Verdict::no(
+            reasons::PROVISIONING,
+            "the CRM answers; its first sign-in link is being registered",
+        );
+    }
+    let running = seen.namespace().and_then(|(_, facts)| facts.release.as_ref());
+    if running == Some(&migration.release.name) {
+        return verdict;
+    }
+    Verdict::no(
+        reasons::MIGRATING,
+        format!(
+            "the schema is being migrated for release {}; the old release serves meanwhile",
+            migration.release.name
+        ),
+    )
 }
 
 /// A migration that failed, in words for people.
