@@ -31,7 +31,7 @@ const CHART: Duration = Duration::from_mins(2);
 /// When Helm does not finish; the message carries what Helm said.
 pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: u16) -> Result<Installed> {
     cluster.load_images(&[images.operator.clone(), images.crm_app.clone(), images.postgres.clone()]).await?;
-    helm::install(cluster.kubeconfig(), &values(images, port), Pods::Await(CHART)).await?;
+    helm::install(cluster.kubeconfig(), &values(cluster, images, port), Pods::Await(CHART)).await?;
     let gateway = Forward {
         namespace: GATEWAY_NAMESPACE.into(),
         service: "gateway".into(),
@@ -44,34 +44,37 @@ pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: 
         gateway: cluster.forward(&gateway).await?,
         base_domain: BASE_DOMAIN.into(),
         release: String::new(),
-        crm_image: images.crm_app.reference(),
-        postgres_image: images.postgres.reference(),
+        crm_image: cluster.image_reference(&images.crm_app),
+        postgres_image: cluster.image_reference(&images.postgres),
     };
-    installed.release = create_release(&installed.client().await?, &images.crm_app).await?;
+    installed.release =
+        create_release(&installed.client().await?, &images.crm_app, &installed.crm_image).await?;
     installed.save()?;
     Ok(installed)
 }
 
 /// The chart's values for a cluster on this machine.
-fn values(images: &Images, port: u16) -> Value {
+fn values(cluster: &impl Cluster, images: &Images, port: u16) -> Value {
+    let references = [&images.crm_app, &images.postgres].map(|image| cluster.image_reference(image));
+    let repositories = references.map(|reference| reference.split('@').next().unwrap_or_default().to_owned());
     json!({
         "baseDomain": BASE_DOMAIN,
         "publicScheme": "http",
         "publicPort": port,
-        "images": { "operator": images.operator.reference(), "postgres": images.postgres.reference() },
+        "images": { "operator": cluster.image_reference(&images.operator), "postgres": cluster.image_reference(&images.postgres) },
         "gateway": { "replicas": 1 },
-        "allowedImages": [&images.crm_app.repository, &images.postgres.repository],
+        "allowedImages": repositories,
     })
 }
 
 /// Creates the `Release` of the CRM image, unless it is there. Releases are immutable, so the name carries the digest.
-async fn create_release(client: &Client, image: &ImageArchive) -> Result<String> {
+async fn create_release(client: &Client, image: &ImageArchive, reference: &str) -> Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     let digest = image.digest.trim_start_matches("sha256:").get(..8).context("the image has no digest")?;
     let name = format!("{version}-{digest}");
     let spec = ReleaseSpec {
         version: version.into(),
-        image: image.reference(),
+        image: reference.into(),
         schema: ReleaseSchema { version: schema_version()? },
         notes: Some("Built from this checkout.".into()),
     };

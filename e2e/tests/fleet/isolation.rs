@@ -1,22 +1,28 @@
 //! What a tenant's pod can reach, by real connections from inside its network namespace.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
-    cluster,
     fleet::Installed,
-    host::wait::{Look, Wait},
-    probe::{Connection, connect_from_pod},
+    host::{
+        process::{self, Process},
+        wait::{Look, Wait},
+    },
+    probe::{PodNetwork, Reach},
 };
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
-use crate::installed;
+use rustix::process::Signal;
+
+use crate::{
+    installed,
+    internet::{self, Internet},
+};
 
 /// Long enough for a connection on one machine; what is dropped takes this long to be noticed.
 const TIMEOUT: Duration = Duration::from_secs(1);
-const PUBLIC: &str = "203.0.113.10:443";
 
 /// Addresses of a tenant's parts.
 struct Parts {
@@ -84,62 +90,68 @@ async fn forbidden(
     ]))
 }
 
-async fn crm_pod(client: &Client, tenant: &str) -> Result<String> {
+/// The network of a tenant's CRM pod.
+async fn crm_network(client: &Client, tenant: &str) -> Result<PodNetwork> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &format!("tenant-{tenant}"));
     let list = pods.list(&ListParams::default().labels("app.kubernetes.io/component=crm")).await?;
-    Ok(list.items.first().with_context(|| format!("{tenant} has no CRM pod"))?.name_any())
+    let pod = list.items.first().with_context(|| format!("{tenant} has no CRM pod"))?;
+    PodNetwork::of_pod(&pod.uid().context("a pod without uid")?)
 }
 
 /// Tries everything once and fails on the first connection that is not as the policies say.
 async fn check(fleet: &Installed) -> Result<()> {
     let client = fleet.client().await?;
     let (own, other) = (parts(&client, "acme").await?, parts(&client, "bluesky").await?);
-    let from = |tenant: &'static str, to: SocketAddr| {
-        let client = client.clone();
-        async move {
-            let pod = crm_pod(&client, tenant).await?;
-            connect_from_pod(&fleet.cluster, &format!("tenant-{tenant}"), &pod, to, TIMEOUT).await
-        }
-    };
+    let (acme, bluesky) = (crm_network(&client, "acme").await?, crm_network(&client, "bluesky").await?);
     for to in [own.database_pod, own.database_service] {
-        ensure!(from("acme", to).await? == Connection::Open, "A's app cannot reach A's database at {to}");
+        ensure!(
+            acme.connect(to, TIMEOUT).await? == Reach::Connected,
+            "A's app cannot reach A's database at {to}"
+        );
     }
     for (what, to) in forbidden(&client, &own, &other).await? {
-        let connection = from("acme", to).await?;
-        println!("  A -> {what} ({to}): {connection:?}");
-        ensure!(connection != Connection::Open, "A's app reached {what} at {to}");
+        let reach = acme.connect(to, TIMEOUT).await?;
+        println!("  A -> {what} ({to}): {reach:?}");
+        ensure!(reach != Reach::Connected, "A's app reached {what} at {to}");
     }
-    let public: SocketAddr = PUBLIC.parse()?;
+    let [https, other_port] = internet::PORTS.map(|port| SocketAddr::from((internet::ADDRESS, port)));
     ensure!(
-        from("acme", public).await? != Connection::Open,
-        "A's plan allows no egress, but {public} was reached"
+        acme.connect(https, TIMEOUT).await? != Reach::Connected,
+        "A's plan allows no egress, but {https} was reached"
     );
     ensure!(
-        from("bluesky", public).await? == Connection::Open,
-        "B's plan allows egress, but {public} was not reached"
+        bluesky.connect(https, TIMEOUT).await? == Reach::Connected,
+        "B's plan allows egress, but not to {https}"
     );
-    let other_port = SocketAddr::new(public.ip(), 8443);
     ensure!(
-        from("bluesky", other_port).await? != Connection::Open,
+        bluesky.connect(other_port, TIMEOUT).await? != Reach::Connected,
         "B reached {other_port}, which no plan allows"
     );
     Ok(())
 }
 
+/// The NetworkPolicy agent of the cluster: found by what it is and by the network namespace that it is in.
+fn agent(cluster: &str) -> Option<Process> {
+    let network = process::inode(Path::new(&format!("/run/netns/tenantry-{cluster}")))?;
+    let is_agent = |one: &Process| one.network == network && one.subcommand() == Some("network-policy-agent");
+    process::all().into_iter().find(is_agent)
+}
+
 #[tokio::test]
 async fn a_tenant_reaches_its_own_database_and_nothing_else() -> Result<()> {
     let fleet = installed()?;
-    let _public = cluster::native::public_stand_in(&fleet.cluster, PUBLIC.parse()?, &[443, 8443])?;
+    let _internet = Internet::beside(&fleet.cluster).await?;
     check(&fleet).await.context("as installed")?;
 
-    let before = cluster::native::kill_part(&fleet.cluster, "network-policy-agent")?;
+    let before = agent(&fleet.cluster).context("the NetworkPolicy agent does not run")?;
+    process::signal(&before, Signal::KILL)?;
     check(&fleet).await.context("right after the NetworkPolicy agent was killed")?;
     let restarted = Wait::new("the NetworkPolicy agent to be restarted", Duration::from_secs(30));
     restarted
         .until(async || {
-            Ok(match cluster::native::part_pid(&fleet.cluster, "network-policy-agent")? {
-                Some(pid) if pid != before => Look::Done(()),
-                pid => Look::NotYet(format!("process {pid:?}")),
+            Ok(match agent(&fleet.cluster) {
+                Some(now) if now.pid != before.pid => Look::Done(()),
+                now => Look::NotYet(format!("{now:?}")),
             })
         })
         .await?;

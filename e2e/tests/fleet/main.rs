@@ -3,6 +3,7 @@
 //! `cargo verify` brings the cluster up and names it in `TENANTRY_CLUSTER`; the demo's cluster works as well.
 
 mod failures;
+mod internet;
 mod isolation;
 mod states;
 
