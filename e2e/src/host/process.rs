@@ -1,14 +1,18 @@
 //! Processes found by what they are (program and network namespace), never by a pid that somebody wrote down.
 
 use std::{
+    collections::BTreeMap,
     fs,
-    os::{linux::fs::MetadataExt, unix::ffi::OsStrExt},
+    os::{fd::OwnedFd, linux::fs::MetadataExt, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 
 use super::wait::{Look, Wait};
 
@@ -59,34 +63,52 @@ pub fn inode(path: &Path) -> Option<u64> {
 
 /// Sends a signal to a process if it still is the one that was looked at.
 pub fn signal(process: &Process, signal: Signal) -> Result<()> {
-    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
-    // The handle is bound to one process; only now is it certain whose number this is.
-    if read(process.pid).is_some_and(|now| now == *process) {
-        match pidfd_send_signal(handle, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot signal process {}", process.pid));
-            }
-        }
-    }
-    Ok(())
+    send(process, signal).map(|_| ())
 }
 
-/// Kills all processes that `select` picks, also those that appear meanwhile, and waits until none is left.
+/// Sends a signal and returns a handle that tells when the process has ended; none when it had ended before.
+fn send(process: &Process, signal: Signal) -> Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(None) };
+    // The handle is bound to one process; only now is it certain whose number this is.
+    if read(process.pid).is_none_or(|now| now != *process) {
+        return Ok(None);
+    }
+    match pidfd_send_signal(&handle, signal) {
+        Ok(()) => Ok(Some(handle)),
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot signal process {}", process.pid)),
+    }
+}
+
+/// Kills all processes that `select` picks, also those that appear meanwhile, and waits until all have ended.
+///
+/// A dying process loses its program before its files: one that cannot be seen any more may still hold its sockets, so its
+/// end is what its handle tells.
 pub async fn kill_all(what: &str, select: impl Fn(&Process) -> bool) -> Result<()> {
+    let mut dying: BTreeMap<i32, OwnedFd> = BTreeMap::new();
     Wait::new(format!("the end of {what}"), Duration::from_secs(10))
         .until(async || {
+            dying.retain(|_, handle| !has_ended(handle));
             let alive: Vec<Process> = all().into_iter().filter(|process| select(process)).collect();
             for process in &alive {
-                signal(process, Signal::KILL)?;
+                if let Some(handle) = send(process, Signal::KILL)? {
+                    dying.insert(process.pid, handle);
+                }
             }
-            if alive.is_empty() {
+            if alive.is_empty() && dying.is_empty() {
                 return Ok(Look::Done(()));
             }
-            Ok(Look::NotYet(format!("{} left, first {:?}", alive.len(), alive.first().map(|p| &p.program))))
+            let first = alive.first().map(|process| &process.program);
+            Ok(Look::NotYet(format!("{} alive, first {first:?}, {} dying", alive.len(), dying.len())))
         })
         .await
+}
+
+fn has_ended(handle: &OwnedFd) -> bool {
+    let mut handles = [PollFd::new(handle, PollFlags::IN)];
+    // An error would say that the handle is of no use: nothing to wait for.
+    poll(&mut handles, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).map_or(true, |ready| ready > 0)
 }
 
 #[cfg(test)]

@@ -103,6 +103,7 @@ pub(crate) struct Machine {
     shim_sockets: BTreeSet<String>,
     attachments: BTreeSet<String>,
     log_links: BTreeSet<String>,
+    restart_after_panic: String,
 }
 
 impl Machine {
@@ -113,6 +114,8 @@ impl Machine {
             shim_sockets: entries("/run/containerd/s"),
             attachments: entries("/var/lib/cni/results"),
             log_links: entries("/var/log/containers"),
+            // One of the settings that the kubelet changes.
+            restart_after_panic: fs::read_to_string("/proc/sys/kernel/panic").unwrap(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Machine {
         }
         assert_eq!(now.shim_sockets, self.shim_sockets, "sockets of containerd's shims");
         assert_eq!(now.attachments, self.attachments, "CNI's records");
+        assert_eq!(now.restart_after_panic, self.restart_after_panic, "kernel.panic");
         assert_eq!(now.log_links, self.log_links, "links to logs");
     }
 }

@@ -236,15 +236,20 @@ async fn kill_in_pods(cluster: &Native, program: &str) {
         .unwrap();
 }
 
+/// Processes of the pods that do not end by themselves.
+fn lasting_pods(cluster: &Native) -> Vec<Process> {
+    let lasting = |process: &Process| POD_PARTS.iter().any(|program| process.program == Path::new(program));
+    in_pods(cluster).into_iter().filter(lasting).collect()
+}
+
 /// Pods do not notice when the supervisor and with it the node's parts are replaced, and addresses stay.
 async fn kill_supervisor_and_resume(cluster: &Native, address: SocketAddr, image: &str) {
-    let pods: BTreeSet<i32> = in_pods(cluster).iter().map(|process| process.pid).collect();
+    let pods = lasting_pods(cluster);
     let before = supervisor(cluster);
     process::kill_all("the supervisor", |process| *process == before).await.unwrap();
     cluster.up().await.unwrap();
     assert_ne!(supervisor(cluster).pid, before.pid);
-    let after: BTreeSet<i32> = in_pods(cluster).iter().map(|process| process.pid).collect();
-    assert!(pods.is_subset(&after), "pods were started again: {pods:?} became {after:?}");
+    assert_eq!(lasting_pods(cluster), pods, "pods were started again");
     assert!(get(address, "/health").await.unwrap().contains("OK"));
     pod_finds_a_name(cluster, image, "after-the-supervisor").await;
 }

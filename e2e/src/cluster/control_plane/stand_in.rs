@@ -11,13 +11,13 @@ use std::{
 };
 
 use anyhow::Result;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::ready, stream};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::Job,
     core::v1::{PersistentVolumeClaim, Pod},
 };
-use kube::{Api, Client, api::ListParams, runtime::watcher};
+use kube::{Api, Client, ResourceExt, api::ListParams, runtime::watcher};
 use tokio::{sync::watch, task::JoinHandle};
 
 use self::settle::Settle;
@@ -134,41 +134,41 @@ impl Drop for StandIn {
     }
 }
 
-/// Something to look at.
+/// Something to look at: only what it is called, since what an event says of it may be older than what was seen already.
 enum Event {
-    Deployment(Deployment),
-    StatefulSet(StatefulSet),
-    Job(Job),
-    Claim(PersistentVolumeClaim),
-    /// A pod changed or went: its workload has to be looked at.
-    Pod(Pod),
+    /// A workload changed, or one of its pods.
+    Workload {
+        /// What it is.
+        workload: Workload,
+        /// Where it is.
+        namespace: String,
+        /// What it is called.
+        name: String,
+    },
     /// The script changed: everything has to be looked at.
     Script,
 }
 
 async fn play(client: Client, script: Arc<Script>, retry: watch::Sender<()>) {
-    let changes = retry.subscribe();
-    let script_changes = stream::unfold(changes, async |mut changes| {
+    let script_changes = stream::unfold(retry.subscribe(), async |mut changes| {
         changes.changed().await.ok()?;
         Some((Event::Script, changes))
     });
     let mut events = stream::select_all([
-        watch_all(&client, Event::Deployment),
-        watch_all(&client, Event::StatefulSet),
-        watch_all(&client, Event::Job),
-        watch_all(&client, Event::Claim),
-        watch_all(&client, Event::Pod),
+        watch_all::<Deployment>(&client, |object| event(Workload::Deployment, object)),
+        watch_all::<StatefulSet>(&client, |object| event(Workload::StatefulSet, object)),
+        watch_all::<Job>(&client, |object| event(Workload::Job, object)),
+        watch_all::<PersistentVolumeClaim>(&client, |object| event(Workload::PersistentVolumeClaim, object)),
+        watch_all::<Pod>(&client, event_of_owner),
         script_changes.boxed(),
     ]);
     let settle = Settle { client, script };
     while let Some(event) = events.next().await {
         let result = match event {
-            Event::Deployment(object) => settle.deployment(&object).await,
-            Event::StatefulSet(object) => settle.stateful_set(&object).await,
-            Event::Job(object) => settle.job(&object).await,
-            Event::Claim(object) => settle.claim(&object).await,
-            Event::Pod(pod) => Box::pin(settle.owner_of(&pod)).await,
-            Event::Script => settle_all(&settle).await,
+            Event::Workload { workload, namespace, name } => {
+                Box::pin(settle.look_at(workload, &namespace, &name)).await
+            }
+            Event::Script => Box::pin(settle_all(&settle)).await,
         };
         // Objects come and go while they are looked at, and a pod may need something that is made only next.
         if let Err(error) = result {
@@ -182,11 +182,23 @@ async fn play(client: Client, script: Arc<Script>, retry: watch::Sender<()>) {
     }
 }
 
+fn event(workload: Workload, object: &impl ResourceExt) -> Option<Event> {
+    Some(Event::Workload { workload, namespace: object.namespace()?, name: object.name_any() })
+}
+
+fn event_of_owner(pod: &Pod) -> Option<Event> {
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let workload = match owner.kind.as_str() {
+        "Deployment" => Workload::Deployment,
+        "StatefulSet" => Workload::StatefulSet,
+        "Job" => Workload::Job,
+        _ => return None,
+    };
+    Some(Event::Workload { workload, namespace: pod.namespace()?, name: owner.name.clone() })
+}
+
 /// Changes of all objects of a kind, their deletion included.
-fn watch_all<K>(
-    client: &Client,
-    wrap: impl Fn(K) -> Event + Send + 'static,
-) -> stream::BoxStream<'static, Event>
+fn watch_all<K>(client: &Client, event: fn(&K) -> Option<Event>) -> stream::BoxStream<'static, Event>
 where
     K: kube::Resource<DynamicType = ()>
         + Clone
@@ -196,15 +208,16 @@ where
         + 'static,
 {
     watcher(Api::<K>::all(client.clone()), watcher::Config::default())
-        .filter_map(async |event| match event {
-            Ok(
-                watcher::Event::Apply(object)
-                | watcher::Event::InitApply(object)
-                | watcher::Event::Delete(object),
-            ) => Some(object),
-            _ => None,
+        .filter_map(move |change| {
+            ready(match change {
+                Ok(
+                    watcher::Event::Apply(object)
+                    | watcher::Event::InitApply(object)
+                    | watcher::Event::Delete(object),
+                ) => event(&object),
+                _ => None,
+            })
         })
-        .map(wrap)
         .boxed()
 }
 

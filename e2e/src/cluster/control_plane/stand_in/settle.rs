@@ -81,26 +81,25 @@ impl Settle {
         self.status(object, status).await
     }
 
-    /// Looks at the workload of a pod again.
-    pub(super) async fn owner_of(&self, pod: &Pod) -> Result<()> {
-        let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true)) else {
-            return Ok(());
-        };
-        let (namespace, name) = (pod.namespace().unwrap_or_default(), &owner.name);
-        match owner.kind.as_str() {
-            "Deployment" => match self.get(&namespace, name).await? {
+    /// Brings a workload, as it is now, to what the script says.
+    pub(super) async fn look_at(&self, workload: Workload, namespace: &str, name: &str) -> Result<()> {
+        match workload {
+            Workload::Deployment => match self.get(namespace, name).await? {
                 Some(object) => self.deployment(&object).await,
                 None => Ok(()),
             },
-            "StatefulSet" => match self.get(&namespace, name).await? {
+            Workload::StatefulSet => match self.get(namespace, name).await? {
                 Some(object) => self.stateful_set(&object).await,
                 None => Ok(()),
             },
-            "Job" => match self.get(&namespace, name).await? {
+            Workload::Job => match self.get(namespace, name).await? {
                 Some(object) => self.job(&object).await,
                 None => Ok(()),
             },
-            _ => Ok(()),
+            Workload::PersistentVolumeClaim => match self.get(namespace, name).await? {
+                Some(object) => self.claim(&object).await,
+                None => Ok(()),
+            },
         }
     }
 
