@@ -182,17 +182,18 @@ async fn cluster_tests(targets: &[&str]) -> Result<Tally> {
         command.args(["--test", target]);
     }
     command.args(["--", "--test-threads=1"]);
-    command.env(fleet::CLUSTER_VARIABLE, CLUSTER).current_dir(workspace());
+    command.env(fleet::CLUSTER_VARIABLE, CLUSTER).env("RUST_BACKTRACE", "0").current_dir(workspace());
     command::run(command, COMPILE).await
 }
 
 /// The front end's own end-to-end tests, against a tenant of the real cluster.
 async fn browser() -> Result<Tally> {
     let fleet = fleet::Installed::load(CLUSTER)?;
-    let link = fleet.new_sign_in_link("bluesky").await?;
+    let link = fleet.new_sign_in_link("hangzhou").await?;
     toolchain::debian_packages(&["chromium", "fonts-noto-cjk"]).await?;
     let mut command = Command::new("npm");
-    command.args(["run", "--silent", "e2e", "--", "--base-url", &fleet.address("bluesky"), "--link", &link]);
+    command.args(["run", "--silent", "e2e", "--", "--base-url", &fleet.address("hangzhou"), "--link", &link]);
+    command.arg("--screenshots").arg(toolchain::cache::root()?.join("screenshots"));
     command.current_dir(workspace().join("crm-app/web"));
     command::run(command, TEST).await
 }

@@ -90,7 +90,7 @@ async fn storage_that_cannot_be_bound_is_named_and_heals() -> Result<()> {
 /// Runs SQL in a tenant's database as its superuser, over the local socket in the pod.
 async fn sql(fleet: &Installed, tenant: &str, statement: &str) -> Result<()> {
     let mut kubectl = Command::new(toolchain::binary(Tool::Kubectl).await?);
-    kubectl.env("KUBECONFIG", &fleet.kubeconfig).args(["exec", "database-0", "--container", "database"]);
+    kubectl.env("KUBECONFIG", &fleet.kubeconfig).args(["exec", "database-0", "--container", "postgres"]);
     kubectl.args(["--namespace", &format!("tenant-{tenant}"), "--", "psql", "-U", "postgres", "-d", "crm"]);
     kubectl.args(["-v", "ON_ERROR_STOP=1", "-c", statement]);
     command::run(&mut kubectl, Duration::from_secs(30)).await.map(drop)
@@ -102,7 +102,8 @@ async fn a_migration_that_fails_is_named_leaves_the_old_app_and_heals() -> Resul
     fleet.apply(&small_tenant("bad-migration", &fleet.release)).await?;
     fleet.wait_ready("bad-migration", READY).await?;
     // sqlx refuses to run when a migration that was applied is not the one it knows.
-    sql(&fleet, "bad-migration", "update _sqlx_migrations set checksum = '\\x00' where version = 1").await?;
+    sql(&fleet, "bad-migration", "update crm._sqlx_migrations set checksum = '\\x00' where version = 1")
+        .await?;
     let good = Api::<Release>::all(fleet.client().await?).get(&fleet.release).await?.spec;
     create_release(&fleet, "same-image-again", &good.image, good.schema.version).await?;
     fleet.patch("bad-migration", &json!({ "spec": { "release": "same-image-again" } })).await?;

@@ -9,7 +9,7 @@ use e2e::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams},
 };
 use reqwest::{Method, StatusCode};
@@ -59,16 +59,17 @@ async fn read_only_reaches_the_running_app_and_every_later_one() -> Result<()> {
 
     let pods: Api<Pod> = Api::namespaced(fleet.client().await?, "tenant-acme");
     let crm_pods = ListParams::default().labels("app.kubernetes.io/component=crm");
-    pods.delete_collection(&DeleteParams::default().grace_period(0), &crm_pods).await?;
+    let old: Vec<_> = pods.list(&crm_pods).await?.items.iter().filter_map(ResourceExt::uid).collect();
+    pods.delete_collection(&DeleteParams::default(), &crm_pods).await?;
     // From the last answer of the old pod to the first of the new one, not a single write may be accepted.
-    let mut was_down = false;
-    let wait = Wait::new("a CRM pod that was born read-only", READY);
     let mut accepted = false;
+    let wait = Wait::new("a CRM pod that was born read-only and answers alone", READY);
     wait.until(async || {
         let answer = try_to_write(&crm).await?;
         accepted |= answer == Answer::Written;
-        was_down |= answer == Answer::Unavailable || !pods.list(&crm_pods).await?.items.iter().any(is_ready);
-        let born = was_down && answer == Answer::ReadOnly;
+        let pods = pods.list(&crm_pods).await?.items;
+        let alone = pods.iter().all(|pod| is_ready(pod) && pod.uid().is_some_and(|uid| !old.contains(&uid)));
+        let born = alone && !pods.is_empty() && answer == Answer::ReadOnly;
         Ok(if born || accepted { Look::Done(()) } else { Look::NotYet(format!("{answer:?}")) })
     })
     .await?;
