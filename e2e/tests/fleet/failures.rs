@@ -102,7 +102,7 @@ async fn a_migration_that_fails_is_named_leaves_the_old_app_and_heals() -> Resul
     fleet.apply(&small_tenant("bad-migration", &fleet.release)).await?;
     fleet.wait_ready("bad-migration", READY).await?;
     // sqlx refuses to run when a migration that was applied is not the one it knows.
-    sql(&fleet, "bad-migration", "update crm._sqlx_migrations set checksum = '\\x00' where version = 1")
+    sql(&fleet, "bad-migration", "update crm.schema_migration set checksum = '\\x00' where version = 1")
         .await?;
     let good = Api::<Release>::all(fleet.client().await?).get(&fleet.release).await?.spec;
     create_release(&fleet, "same-image-again", &good.image, good.schema.version).await?;
