@@ -71,7 +71,10 @@ fn target_directory() -> Result<PathBuf, String> {
     Ok(cache.join("tenantry/target"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the launcher has no args.rs: this is where its environment is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the launcher has no args.rs: this is where its environment is read"
+)]
 fn variable(name: &str) -> Option<std::ffi::OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }

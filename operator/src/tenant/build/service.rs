@@ -24,7 +24,7 @@ pub(super) fn services(tenant: &ValidTenant) -> Vec<Service> {
     };
     vec![
         // Clients use this name: it resolves from the first moment on, so no "no such name" is ever cached.
-        service(tenant, Component::Database, child::DATABASE, vec![postgres()]),
+        at_once(service(tenant, Component::Database, child::DATABASE, vec![postgres()])),
         headless(service(tenant, Component::Database, child::DATABASE_PODS, vec![postgres()])),
         service(tenant, Component::Crm, child::CRM, vec![service_port("http", 80, CRM_PORT)]),
         headless(service(tenant, Component::Crm, child::CRM_PODS, crm())),
@@ -42,6 +42,15 @@ fn service(tenant: &ValidTenant, component: Component, name: &str, ports: Vec<Se
         }),
         status: None,
     }
+}
+
+/// With one database there is none to prefer, so readiness would only delay: a client gets through as soon as the server
+/// listens, a second before the kubelet's probe has told everybody.
+fn at_once(mut service: Service) -> Service {
+    if let Some(spec) = service.spec.as_mut() {
+        spec.publish_not_ready_addresses = Some(true);
+    }
+    service
 }
 
 fn headless(mut service: Service) -> Service {
