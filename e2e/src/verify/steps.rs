@@ -86,17 +86,17 @@ impl Step {
         }
     }
 
+    /// A control plane without nodes counts as a cluster: with it, `--fast` would not be fast.
     pub(super) fn needs_cluster(self) -> bool {
         match self {
-            Self::Format
-            | Self::FrontEnd
-            | Self::Lint
-            | Self::Licences
-            | Self::Tests
-            | Self::ControlPlane => false,
-            Self::Images | Self::Install | Self::Fleet | Self::Browser | Self::Onboarding | Self::Cluster => {
-                true
-            }
+            Self::Format | Self::FrontEnd | Self::Lint | Self::Licences | Self::Tests => false,
+            Self::ControlPlane
+            | Self::Images
+            | Self::Install
+            | Self::Fleet
+            | Self::Browser
+            | Self::Onboarding
+            | Self::Cluster => true,
         }
     }
 

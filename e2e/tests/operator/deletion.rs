@@ -3,7 +3,10 @@
 use anyhow::Result;
 use e2e::host::wait::{Look, Wait};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
-use kube::{Api, ResourceExt, api::DeleteParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
 use operator::api::{Plan, Tenant};
 use serde_json::json;
 
@@ -76,7 +79,7 @@ async fn the_end_is_told_in_events() -> Result<()> {
     Wait::new("the event Removed", DEADLINE)
         .until(async || {
             let reasons: Vec<_> = events
-                .list(&Default::default())
+                .list(&ListParams::default())
                 .await?
                 .into_iter()
                 .filter(|event| event.reporting_controller.as_deref() == Some("tenantry-operator"))

@@ -285,7 +285,7 @@ pub(crate) fn plan(name: &str) -> Value {
 }
 
 pub(crate) fn release(name: &str, schema_version: i64) -> Value {
-    let digest: String = name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(name.bytes().cycle().take(32).collect::<Vec<_>>());
     json!({
         "apiVersion": "tenantry.dev/v1alpha1", "kind": "Release",
         "metadata": {"name": name},

@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use operator::api::{Plan, Release, Tenant};
 use serde_json::json;
@@ -96,7 +96,7 @@ async fn what_is_no_longer_wanted_goes() -> Result<()> {
     // A new sign-in link takes the place of the old one, and its Job that of the old Job.
     lab.patch_tenant(json!({"metadata": {"annotations": {"tenantry.dev/reissue-sign-in": "2"}}})).await?;
     lab.until_child::<Secret>("first-sign-in", "gone", |secret| secret.is_none()).await?;
-    let jobs = Api::<Job>::namespaced(lab.client.clone(), NAMESPACE).list(&Default::default()).await?;
+    let jobs = Api::<Job>::namespaced(lab.client.clone(), NAMESPACE).list(&ListParams::default()).await?;
     assert_eq!(jobs.items.len(), 1, "{:?}", jobs.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
     let secret = jobs.items[0].labels().get("tenantry.dev/sign-in").cloned().unwrap_or_default();
     assert!(lab.child::<Secret>(&secret).await?.is_some(), "{secret}");
