@@ -16,7 +16,10 @@ use axum::{
     routing::get,
 };
 
-use crate::{app::App, db::schema};
+use crate::{
+    app::App,
+    db::{schema, user},
+};
 
 /// A probe must not wait for a database that hangs.
 const LONGEST_CHECK: Duration = Duration::from_millis(800);
@@ -49,6 +52,9 @@ pub enum NotReady {
         /// What this build needs.
         needed: i64,
     },
+    /// `migrate` has not added the first administrator yet.
+    #[error("nobody can sign in yet: `migrate --first-sign-in-dir` adds the first administrator")]
+    Nobody,
 }
 
 /// The routes of the second port.
@@ -60,18 +66,19 @@ pub fn router(app: App, leaving: Leaving) -> Router {
         .with_state((app, leaving))
 }
 
-/// Asks the database, each time: it is one cheap statement on a connection of the pool.
+/// Asks the database, each time: these are two cheap statements on a connection of the pool.
 pub async fn check(app: &App) -> Result<(), NotReady> {
-    let current = tokio::time::timeout(LONGEST_CHECK, async {
+    let checked = tokio::time::timeout(LONGEST_CHECK, async {
         let mut db = app.db.acquire().await?;
-        schema::current(&mut db).await
-    });
-    match current.await {
-        Ok(Ok(Some(current))) if schema::needed() <= current => Ok(()),
-        Ok(Ok(current)) => {
-            Err(NotReady::Schema { current: current.unwrap_or_default(), needed: schema::needed() })
+        let (current, needed) = (schema::current(&mut db).await?.unwrap_or_default(), schema::needed());
+        if current < needed {
+            return Ok(Err(NotReady::Schema { current, needed }));
         }
-        Ok(Err(_)) | Err(_) => Err(NotReady::Database),
+        Ok(if user::exists(&mut db).await? { Ok(()) } else { Err(NotReady::Nobody) })
+    });
+    match checked.await {
+        Ok(Ok(ready)) => ready,
+        Ok(Err::<_, sqlx::Error>(_)) | Err(_) => Err(NotReady::Database),
     }
 }
 

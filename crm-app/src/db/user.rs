@@ -71,6 +71,11 @@ pub async fn list(db: &mut PgConnection) -> Result<Vec<UserRow>, sqlx::Error> {
     .await
 }
 
+/// Whether there is anybody.
+pub async fn exists(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select exists(select from crm.app_user) as "exists!""#).fetch_one(db).await
+}
+
 /// One person, locked until the end of the transaction. (`no key`: rows that refer to people may be written
 /// meanwhile, by a transaction whose turn it is already.)
 pub async fn lock(db: &mut PgConnection, id: Uuid) -> Result<Option<UserRow>, sqlx::Error> {

@@ -15,7 +15,7 @@ use crm_app::{
 use crate::{app::TestApp, client::Client, database::Database};
 
 #[tokio::test]
-async fn ready_means_that_the_schema_is_there() {
+async fn ready_means_that_somebody_can_sign_in() {
     let app = TestApp::start().await;
     let leaving = Leaving::default();
     let management = Client::new(health::router(app.app.clone(), leaving.clone()));
@@ -25,6 +25,10 @@ async fn ready_means_that_the_schema_is_there() {
     let newest = "update crm.schema_migration set version = version + 1000 where version = 3";
     sqlx::raw_sql(newest).execute(&db).await.unwrap();
     assert_eq!(management.get("/readyz").await.status, 200, "a newer schema is fine");
+    sqlx::raw_sql("truncate crm.app_user cascade").execute(&db).await.unwrap();
+    let reply = management.get("/readyz").await;
+    assert_eq!(reply.status, 503);
+    assert!(String::from_utf8(reply.bytes).unwrap().contains("nobody can sign in yet"));
     sqlx::raw_sql("delete from crm.schema_migration where version > 1000").execute(&db).await.unwrap();
     assert_eq!(management.get("/readyz").await.status, 503);
     sqlx::raw_sql("drop schema crm cascade").execute(&db).await.unwrap();

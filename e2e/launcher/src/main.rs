@@ -29,10 +29,9 @@ fn run() -> Result<std::convert::Infallible, String> {
         .ok_or("the launcher does not stand in e2e/launcher of a checkout")?;
     let target = target_directory()?;
     build(workspace, &target)?;
-    let error = Command::new(target.join("debug/e2e"))
-        .args(env::args_os().skip(1))
-        .env("CARGO_TARGET_DIR", &target)
-        .exec();
+    let mut command = Command::new(target.join("debug/e2e"));
+    forget_this_package(&mut command);
+    let error = command.args(env::args_os().skip(1)).env("CARGO_TARGET_DIR", &target).exec();
     Err(format!("cannot start {}: {error}", target.join("debug/e2e").display()))
 }
 
@@ -51,11 +50,25 @@ fn build(workspace: &Path, target: &Path) -> Result<(), String> {
     if !first_time {
         command.arg("--quiet");
     }
+    forget_this_package(&mut command);
     let status = command
         .env("CARGO_TARGET_DIR", target)
         .status()
         .map_err(|error: io::Error| format!("cannot run cargo: {error}"))?;
     if status.success() { Ok(()) } else { Err("the e2e tool does not compile; see above".into()) }
+}
+
+/// Takes out what `cargo run` says about the launcher: build scripts (ring's, for one) look at these variables and
+/// would compile again whenever cargo is called from here and by hand in turn.
+fn forget_this_package(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let is_ours = name.to_str().is_some_and(|name| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+        });
+        if is_ours {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The shared target directory, unless the user chose one.

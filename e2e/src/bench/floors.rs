@@ -7,11 +7,7 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Namespace, Pod},
 };
-use kube::{
-    Api, Client,
-    api::{DeleteParams, PostParams},
-    runtime::{conditions, wait::await_condition},
-};
+use kube::{Api, Client, api::PostParams, runtime::wait::await_condition};
 use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 
@@ -23,37 +19,15 @@ const DEADLINE: Duration = Duration::from_mins(2);
 const INITDB_AND_SERVE: &str = "initdb -D /data/pg --no-sync -U postgres >/dev/null && \
     exec postgres -D /data/pg -c unix_socket_directories=/tmp -c listen_addresses=*";
 
-/// Runs `measure` in a namespace of its own that is gone when this returns.
-pub(super) async fn in_namespace<F>(
-    client: &Client,
-    name: &str,
-    measure: impl FnOnce() -> F,
-) -> Result<Duration>
-where
-    F: Future<Output = Result<Duration>>,
-{
-    let namespaces: Api<Namespace> = Api::all(client.clone());
+/// A namespace for one measurement.
+pub(super) async fn namespace(client: &Client, name: &str) -> Result<()> {
     let namespace = Namespace {
         metadata: kube::core::ObjectMeta { name: Some(name.into()), ..Default::default() },
         ..Default::default()
     };
-    let created = namespaces
-        .create(&PostParams::default(), &namespace)
-        .await
-        .with_context(|| format!("cannot create namespace {name}"))?;
-    let measured = measure().await;
-    delete_namespace(&namespaces, created).await?;
-    measured
-}
-
-async fn delete_namespace(namespaces: &Api<Namespace>, namespace: Namespace) -> Result<()> {
-    let (Some(name), Some(uid)) = (namespace.metadata.name, namespace.metadata.uid) else {
-        bail!("the API server answered with a namespace without name or uid");
-    };
-    namespaces.delete(&name, &DeleteParams::default()).await?;
-    let gone = await_condition(namespaces.clone(), &name, conditions::is_deleted(&uid));
-    timeout(DEADLINE, gone).await.with_context(|| format!("namespace {name} was not gone in time"))??;
-    Ok(())
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let created = namespaces.create(&PostParams::default(), &namespace).await;
+    created.map(drop).with_context(|| format!("cannot create namespace {name}"))
 }
 
 /// A pod whose image is on the node, from POST to Ready.
@@ -133,7 +107,7 @@ pub(super) async fn objects_of(fleet: &Installed, tenant: &str, namespace: &str)
     Ok(copy::into_namespace(serde_json::from_slice(&output.stdout)?, namespace))
 }
 
-/// The same objects as a tenant's, applied by kubectl, from its start until the CRM's pods are ready. Cleans up.
+/// The same objects as a tenant's, applied by kubectl, from its start until the CRM's pods are ready.
 pub(super) async fn kubectl_apply(
     fleet: &Installed,
     client: &Client,
@@ -152,10 +126,7 @@ pub(super) async fn kubectl_apply(
         Ok(())
     };
     tokio::try_join!(follow, apply)?;
-    let took = begun.elapsed();
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    delete_namespace(&namespaces, namespaces.get(namespace).await?).await?;
-    Ok(took)
+    Ok(begun.elapsed())
 }
 
 async fn kubectl(fleet: &Installed) -> Result<Command> {

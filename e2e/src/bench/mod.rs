@@ -1,5 +1,6 @@
 //! Benchmarks: each prints its figures beside floors that were measured in the same run, so that a noisy machine cannot lie.
 
+mod cleanup;
 mod copy;
 mod floors;
 mod milestones;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    cleanup::Leaving,
     floors,
     milestones::{self, IN_ORDER, Timeline},
     statistics::Sample,
@@ -32,22 +33,26 @@ pub async fn run(fleet: &Installed, count: usize) -> Result<Report> {
     let client = fleet.client().await?;
     let (mut ready, mut timelines) = (Vec::new(), Vec::new());
     let (mut bare_pod, mut stateful_set, mut kubectl) = (Vec::new(), Vec::new(), Vec::new());
+    let mut leaving = Leaving::default();
     for round in 0..count {
-        let (took, timeline, objects) = onboard(fleet, &format!("bench-{round}")).await?;
+        let copy = format!("bench-copy-{round}");
+        let (took, timeline, objects) =
+            onboard(fleet, &format!("bench-{round}"), &copy, &mut leaving).await?;
         println!("  tenant {} of {count}: {:.2} s", round + 1, took.as_secs_f64());
         ready.push(took);
         timelines.push(timeline);
         if round < FLOORS {
             let image = &fleet.postgres_image;
-            let name = "bench-floor";
-            bare_pod
-                .push(floors::in_namespace(&client, name, || floors::bare_pod(&client, name, image)).await?);
-            stateful_set.push(
-                floors::in_namespace(&client, name, || floors::stateful_set(&client, name, image)).await?,
-            );
-            kubectl.push(floors::kubectl_apply(fleet, &client, "bench-copy", &objects).await?);
+            let floor = format!("bench-floor-{round}");
+            floors::namespace(&client, &floor).await?;
+            bare_pod.push(floors::bare_pod(&client, &floor, image).await?);
+            stateful_set.push(floors::stateful_set(&client, &floor, image).await?);
+            leaving.namespace(&client, &floor).await?;
+            kubectl.push(floors::kubectl_apply(fleet, &client, &copy, &objects).await?);
+            leaving.namespace(&client, &copy).await?;
         }
     }
+    leaving.gone(&client).await?;
     let sample = |durations| Sample::new(durations).context("onboarding needs at least one tenant");
     let step = |milestone: &'static str| {
         let times = timelines.iter().filter_map(|timeline| timeline.get(milestone).copied()).collect();
@@ -62,8 +67,14 @@ pub async fn run(fleet: &Installed, count: usize) -> Result<Report> {
     })
 }
 
-/// One tenant from apply to Ready; it is deleted again, so that the next one finds the same machine.
-async fn onboard(fleet: &Installed, name: &str) -> Result<(Duration, Timeline, serde_json::Value)> {
+/// One tenant from apply to Ready, and its objects for the namespace `copy`; it is deleted again, so that the next one
+/// finds the same machine.
+async fn onboard(
+    fleet: &Installed,
+    name: &str,
+    copy: &str,
+    leaving: &mut Leaving,
+) -> Result<(Duration, Timeline, serde_json::Value)> {
     let namespace = format!("tenant-{name}");
     let begun = Instant::now();
     let follow = milestones::follow(fleet.client().await?, &namespace, begun, DEADLINE);
@@ -73,8 +84,8 @@ async fn onboard(fleet: &Installed, name: &str) -> Result<(Duration, Timeline, s
         Ok(begun.elapsed())
     };
     let (timeline, took) = tokio::try_join!(follow, ready)?;
-    let objects = floors::objects_of(fleet, name, "bench-copy").await?;
-    fleet.delete(name, DEADLINE).await?;
+    let objects = floors::objects_of(fleet, name, copy).await?;
+    leaving.tenant(fleet, name).await?;
     Ok((took, timeline, objects))
 }
 

@@ -123,15 +123,24 @@ impl Installed {
     /// # Errors
     /// At the deadline.
     pub async fn delete(&self, name: &str, deadline: Duration) -> Result<()> {
-        self.patch(name, &json!({ "metadata": { "annotations": { "tenantry.dev/confirm-delete": name } } }))
-            .await?;
+        let uid = self.begin_deletion(name).await?;
+        let gone = kube::runtime::conditions::is_deleted(&uid);
+        let wait = kube::runtime::wait::await_condition(self.tenants().await?, name, gone);
+        timeout(deadline, wait).await.with_context(|| format!("tenant {name:?} was not gone in time"))??;
+        Ok(())
+    }
+
+    /// Confirms and asks for the deletion of a tenant; returns its uid at once.
+    ///
+    /// # Errors
+    /// When there is no such tenant.
+    pub async fn begin_deletion(&self, name: &str) -> Result<String> {
+        let confirmed = json!({ "metadata": { "annotations": { "tenantry.dev/confirm-delete": name } } });
+        self.patch(name, &confirmed).await?;
         let tenants = self.tenants().await?;
         let uid = tenants.get(name).await?.uid().unwrap_or_default();
         tenants.delete(name, &DeleteParams::default()).await?;
-        let gone = kube::runtime::conditions::is_deleted(&uid);
-        let wait = kube::runtime::wait::await_condition(tenants, name, gone);
-        timeout(deadline, wait).await.with_context(|| format!("tenant {name:?} was not gone in time"))??;
-        Ok(())
+        Ok(uid)
     }
 
     /// Has a new first sign-in link made, and returns it once it works.

@@ -29,11 +29,9 @@ pub enum Module {
     /// Names of Services.
     CoreDns,
     /// Volumes in directories of the node.
-    LocalPathProvisioner,
+    VolumeProvisioner,
     /// The container that holds a pod's namespaces.
     Pause,
-    /// Makes and removes the directories of volumes.
-    VolumeHelper,
     /// Looks a name up, in tests.
     Resolve,
     /// Installs charts.
@@ -52,9 +50,8 @@ pub enum Tool {
     Kubectl,
     Etcd,
     CoreDns,
-    LocalPathProvisioner,
+    VolumeProvisioner,
     Pause,
-    VolumeHelper,
     Resolve,
     Helm,
 }
@@ -109,12 +106,12 @@ impl Module {
                 stamp: "",
                 files: files!("coredns", "go.mod", "go.sum", "main.go"),
             },
-            Self::LocalPathProvisioner => Recipe {
-                name: "local-path-provisioner",
-                cold: "2 minutes",
-                packages: &["github.com/rancher/local-path-provisioner"],
+            Self::VolumeProvisioner => Recipe {
+                name: "volume-provisioner",
+                cold: "1 minute",
+                packages: &["."],
                 stamp: "",
-                files: files!("local-path-provisioner", "go.mod", "go.sum"),
+                files: files!("volume-provisioner", "go.mod", "go.sum", "main.go"),
             },
             Self::Pause => Recipe {
                 name: "pause",
@@ -122,13 +119,6 @@ impl Module {
                 packages: &["."],
                 stamp: "",
                 files: files!("pause", "go.mod", "main.go"),
-            },
-            Self::VolumeHelper => Recipe {
-                name: "volume-helper",
-                cold: "2 seconds",
-                packages: &["."],
-                stamp: "",
-                files: files!("volume-helper", "go.mod", "main.go"),
             },
             Self::Resolve => Recipe {
                 name: "resolve",
@@ -159,9 +149,8 @@ impl Tool {
             | Self::Kubectl => Module::Kubernetes,
             Self::Etcd => Module::Etcd,
             Self::CoreDns => Module::CoreDns,
-            Self::LocalPathProvisioner => Module::LocalPathProvisioner,
+            Self::VolumeProvisioner => Module::VolumeProvisioner,
             Self::Pause => Module::Pause,
-            Self::VolumeHelper => Module::VolumeHelper,
             Self::Resolve => Module::Resolve,
             Self::Helm => Module::Helm,
         }
@@ -178,9 +167,8 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Etcd => "etcd",
             Self::CoreDns => "coredns",
-            Self::LocalPathProvisioner => "local-path-provisioner",
+            Self::VolumeProvisioner => "volume-provisioner",
             Self::Pause => "pause",
-            Self::VolumeHelper => "volume-helper",
             Self::Resolve => "resolve",
             Self::Helm => "helm",
         }

@@ -45,7 +45,7 @@ const PARTS: [&str; 8] = [
     "network-policy-agent",
 ];
 /// Programs in pods of the node's own.
-const POD_PARTS: [&str; 2] = ["/coredns", "/local-path-provisioner"];
+const POD_PARTS: [&str; 2] = ["/coredns", "/volume-provisioner"];
 /// Within this time everything has recovered from anything.
 const RECOVERY: Duration = Duration::from_mins(1);
 

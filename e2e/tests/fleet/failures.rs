@@ -10,8 +10,8 @@ use e2e::{
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
+    Api, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::ObjectMeta,
 };
 use operator::api::{Release, ReleaseSchema, ReleaseSpec, TenantDatabase};
@@ -78,7 +78,11 @@ async fn storage_that_cannot_be_bound_is_named_and_heals() -> Result<()> {
     waiting.spec.database = Some(TenantDatabase { storage: None, storage_class: Some(name.into()) });
     fleet.apply(&waiting).await?;
     names(&fleet.wait_unready("no-storage", "StorageNotBound", READY).await?, &[name])?;
-    let mut class = classes.get("local-path").await?;
+    let is_default = |class: &StorageClass| {
+        class.annotations().get("storageclass.kubernetes.io/is-default-class").is_some_and(|is| is == "true")
+    };
+    let default = classes.list(&ListParams::default()).await?.into_iter().find(is_default);
+    let mut class = default.context("the cluster has no default storage class")?;
     class.metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
     classes.create(&PostParams::default(), &class).await?;
     fleet.wait_ready("no-storage", READY).await?;

@@ -167,15 +167,9 @@ fn app(seen: &Snapshot, namespace: &str, migration: Option<&Migration>, now: Tim
     if verdict.word != Word::True {
         return verdict;
     }
-    if migration.first {
-        // Nobody could sign in yet: the link is part of what the migration does.
-        return Verdict::no(
-            reasons::PROVISIONING,
-            "the CRM answers; its first sign-in link is being registered",
-        );
-    }
+    // A CRM that answers has found its schema and its first administrator: the Job has only to say so.
     let running = seen.namespace().and_then(|(_, facts)| facts.release.as_ref());
-    if running == Some(&migration.release.name) {
+    if migration.first || running == Some(&migration.release.name) {
         return verdict;
     }
     Verdict::no(

@@ -20,7 +20,7 @@ use crate::{
 /// Deployments that have to be available: namespace, name, label of their pods.
 const DEPLOYMENTS: [(&str, &str, &str); 2] = [
     ("kube-system", "coredns", "k8s-app=kube-dns"),
-    ("local-path-storage", "local-path-provisioner", "app=local-path-provisioner"),
+    ("volume-provisioner", "volume-provisioner", "app=volume-provisioner"),
 ];
 
 /// Puts the objects into the cluster as soon as the API server takes them.

@@ -16,7 +16,7 @@ const CONTAINERD: &str = include_str!("../../../cluster/node/containerd.toml");
 const CNI: &str = include_str!("../../../cluster/node/cni.conflist");
 const ACCESS: &str = include_str!("../../../cluster/manifests/access.yaml");
 const COREDNS: &str = include_str!("../../../cluster/manifests/coredns.yaml");
-const LOCAL_PATH: &str = include_str!("../../../cluster/manifests/local-path.yaml");
+const VOLUMES: &str = include_str!("../../../cluster/manifests/volumes.yaml");
 /// Bit of CAP_SYS_RESOURCE in the kernel's capability sets.
 const CAP_SYS_RESOURCE: u32 = 24;
 
@@ -42,7 +42,7 @@ pub(super) fn write(layout: &Layout, images: &SystemImages) -> Result<()> {
 pub(super) fn manifests(layout: &Layout, images: &SystemImages) -> Result<String> {
     let values = values(layout, images)?;
     let rendered: Result<Vec<String>> =
-        [ACCESS, COREDNS, LOCAL_PATH].iter().map(|template| render(template, &values)).collect();
+        [ACCESS, COREDNS, VOLUMES].iter().map(|template| render(template, &values)).collect();
     Ok(rendered?.join("---\n"))
 }
 
@@ -58,8 +58,7 @@ fn values(layout: &Layout, images: &SystemImages) -> Result<Values> {
         ("RESTRICT_OOM_SCORE", (!may_lower_oom_score()?).to_string()),
         ("PAUSE", images.pause.reference()),
         ("COREDNS", images.coredns.reference()),
-        ("LOCAL_PATH_PROVISIONER", images.local_path_provisioner.reference()),
-        ("VOLUME_HELPER", images.volume_helper.reference()),
+        ("VOLUME_PROVISIONER", images.volume_provisioner.reference()),
     ])
 }
 

@@ -37,9 +37,7 @@ pub(super) struct SystemImages {
     /// Cluster DNS.
     pub(super) coredns: SystemImage,
     /// Makes volumes.
-    pub(super) local_path_provisioner: SystemImage,
-    /// Makes the directory of a volume.
-    pub(super) volume_helper: SystemImage,
+    pub(super) volume_provisioner: SystemImage,
 }
 
 impl SystemImage {
@@ -55,20 +53,14 @@ impl SystemImages {
         Ok(Self {
             pause: system_image("pause", Tool::Pause, "65535").await?,
             coredns: system_image("coredns", Tool::CoreDns, "65532").await?,
-            local_path_provisioner: system_image(
-                "local-path-provisioner",
-                Tool::LocalPathProvisioner,
-                "65532",
-            )
-            .await?,
             // Makes directories for any user on the node's disk.
-            volume_helper: system_image("volume-helper", Tool::VolumeHelper, "0").await?,
+            volume_provisioner: system_image("volume-provisioner", Tool::VolumeProvisioner, "0").await?,
         })
     }
 
-    fn all(&self) -> [&SystemImage; 4] {
-        let Self { pause, coredns, local_path_provisioner, volume_helper } = self;
-        [pause, coredns, local_path_provisioner, volume_helper]
+    fn all(&self) -> [&SystemImage; 3] {
+        let Self { pause, coredns, volume_provisioner } = self;
+        [pause, coredns, volume_provisioner]
     }
 
     /// Imports the images that the node does not have.

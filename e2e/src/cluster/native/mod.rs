@@ -127,9 +127,8 @@ impl Cluster for Native {
             Module::Etcd,
             Module::Kubernetes,
             Module::CoreDns,
-            Module::LocalPathProvisioner,
+            Module::VolumeProvisioner,
             Module::Pause,
-            Module::VolumeHelper,
         ])
         .await?;
         let images = SystemImages::ensure().await?;

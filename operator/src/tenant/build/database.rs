@@ -31,6 +31,8 @@ const INIT: &str = "/etc/database-init";
 const SECRETS: &str = "/run/secrets/database";
 const SOCKETS: &str = "/var/run/postgresql";
 
+const WAIT_FOR_RECOVERY: &str = "until pg_isready -q -h /var/run/postgresql -U postgres; do sleep 0.05; done";
+
 const MIB: i64 = 1024 * 1024;
 
 pub(super) fn claim(tenant: &ValidTenant) -> PersistentVolumeClaim {
@@ -105,10 +107,9 @@ fn server(tenant: &ValidTenant, image: &str) -> Container {
         command: Some(command),
         ports: Some(vec![container_port("postgres", POSTGRES_PORT)]),
         // Only at the start: it asks whether recovery is over. Afterwards a connect says enough and costs no process.
+        // It waits for a yes, because the kubelet would ask again only after a second.
         startup_probe: Some(Probe {
-            exec: Some(ExecAction {
-                command: Some(words(&["pg_isready", "-q", "-h", SOCKETS, "-U", "postgres"])),
-            }),
+            exec: Some(ExecAction { command: Some(words(&["/bin/sh", "-c", WAIT_FOR_RECOVERY])) }),
             period_seconds: Some(1),
             timeout_seconds: Some(3),
             failure_threshold: Some(3600),
