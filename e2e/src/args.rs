@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Run a command with DATABASE_URL leading to a fresh PostgreSQL 17: `cargo e2e postgres -- cargo test -p crm-app`
     Postgres(images::PostgresArgs),
+    /// Write `crm-app/.sqlx` anew, after a change of the CRM's SQL
+    Queries,
     /// Enforce NetworkPolicies on the node of a native cluster
     #[command(hide = true)]
     NetworkPolicyAgent(AgentArgs),

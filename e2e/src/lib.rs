@@ -13,5 +13,6 @@ pub mod host;
 pub mod images;
 pub mod network_policy;
 pub mod probe;
+pub mod queries;
 pub mod toolchain;
 pub mod verify;

@@ -13,7 +13,7 @@ use clap::Parser;
 use e2e::{
     bench,
     cluster::{self, Cluster, kubeconfig, native, port_forward},
-    demo, images, network_policy,
+    demo, images, network_policy, queries,
     toolchain::{self, Tool},
     verify,
 };
@@ -59,6 +59,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Verify(arguments) => return verify::run(arguments).await,
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Postgres(arguments) => return images::run_postgres(arguments).await,
+        Command::Queries => queries::write().await?,
         Command::NetworkPolicyAgent(arguments) => Box::pin(network_policy::run(arguments)).await?,
         Command::PortForward(arguments) => port_forward::hold(arguments).await?,
         Command::Supervise { name } => native::supervisor::run(&name).await?,

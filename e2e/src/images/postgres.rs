@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -21,6 +21,7 @@ use crate::host::{
 const UID: u32 = 999;
 const PATH: &str = "/usr/lib/postgresql/17/bin:/usr/bin:/bin";
 const START: Duration = Duration::from_mins(1);
+const SQL: Duration = Duration::from_mins(1);
 
 /// Runs inside the root file system. It ends with its standard input, so also when the process that started it was killed,
 /// and leaves nothing: the data are for one run, so nothing is flushed and the shutdown is immediate.
@@ -60,6 +61,7 @@ pub async fn run_postgres(args: PostgresArgs) -> Result<ExitCode> {
 #[derive(Debug)]
 pub struct TestPostgres {
     process: Child,
+    root: PathBuf,
     port: u16,
     data: tempfile::TempDir,
 }
@@ -67,7 +69,22 @@ pub struct TestPostgres {
 impl TestPostgres {
     /// Address for the superuser, who may create databases and roles.
     pub fn database_url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        self.url_of("postgres")
+    }
+
+    /// The same for one of its databases.
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs SQL in a database as the superuser.
+    ///
+    /// # Errors
+    /// With what psql says about the first statement that fails.
+    pub async fn sql(&self, database: &str, statements: &str) -> Result<()> {
+        let mut psql = tokio::process::Command::from(inside(&self.root));
+        psql.args(["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", &self.url_of(database)]);
+        command::run_with_input(&mut psql, statements, SQL).await.map(drop)
     }
 }
 
@@ -111,7 +128,7 @@ fn start(root: &Path) -> Result<TestPostgres> {
     // A group of its own: an interrupt from the terminal is for us, and our end is its signal.
     shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let process = shell.spawn().context("cannot start chroot")?;
-    Ok(TestPostgres { process, port, data })
+    Ok(TestPostgres { process, root: root.to_owned(), port, data })
 }
 
 /// A command that runs in the image's root file system as its user, with nothing of our environment.
