@@ -117,7 +117,9 @@ impl Step {
             Self::Lint => lint().await,
             Self::Licences => licences().await,
             Self::Tests => tests().await,
-            Self::ControlPlane => cluster_tests(&["operator", "chart", "policies", "control_plane"]).await,
+            Self::ControlPlane => {
+                cluster_tests(&["api", "operator", "chart", "policies", "control_plane"]).await
+            }
             Self::Images => images::build().await.map(|_| Tally::PASSED),
             Self::Install => demo::install(CLUSTER).await.map(|_| Tally::PASSED),
             Self::Fleet => cluster_tests(&["fleet"]).await,

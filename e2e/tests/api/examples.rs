@@ -1,0 +1,64 @@
+//! One object of each kind with every field set: a new field that is missing here fails the tests.
+
+use serde_json::{Value, json};
+
+pub(crate) fn all() -> Vec<Value> {
+    vec![tenant(), plan(), release()]
+}
+
+fn tenant() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": { "name": "acme" },
+        "spec": {
+            "displayName": "杭州艾克米贸易有限公司",
+            "admin": { "name": "王芳", "email": "fang@acme.example" },
+            "plan": "standard",
+            "release": "r1",
+            "hosts": [{ "name": "crm.acme.example", "tlsSecret": "acme-tls" }],
+            "locale": "en",
+            "timeZone": "Europe/Berlin",
+            "currency": "EUR",
+            "state": "ReadOnly",
+            "paused": true,
+            "database": { "storage": "5Gi", "storageClass": "fast" },
+        },
+    })
+}
+
+fn plan() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Plan",
+        "metadata": { "name": "standard" },
+        "spec": {
+            "seats": 10,
+            "replicas": 2,
+            "app": { "cpu": "50m", "memory": "96Mi" },
+            "database": { "storage": "1Gi", "cpu": "100m", "memory": "256Mi" },
+            "egress": "Public",
+            "scheduling": {
+                "nodeSelector": { "pool": "business" },
+                "priorityClassName": "business",
+                "tolerations": [{
+                    "key": "pool", "operator": "Equal", "value": "business", "effect": "NoExecute", "tolerationSeconds": 60,
+                }],
+            },
+        },
+    })
+}
+
+fn release() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Release",
+        "metadata": { "name": "r1" },
+        "spec": {
+            "version": "1.0.0",
+            "image": format!("docker.io/tenantry/crm-app@sha256:{}", "a".repeat(64)),
+            "schema": { "version": 3 },
+            "notes": "The first one.",
+        },
+    })
+}
