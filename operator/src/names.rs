@@ -150,6 +150,11 @@ pub fn namespace_of(tenant: &str) -> String {
     format!("tenant-{tenant}")
 }
 
+/// The tenant of that namespace, if it is a tenant's by its name.
+pub fn tenant_of(namespace: &str) -> Option<&str> {
+    namespace.strip_prefix("tenant-")
+}
+
 /// A name that no tenant can have.
 #[derive(Debug, thiserror::Error)]
 #[error(

@@ -30,6 +30,13 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    /// The tenant whose namespace this is. Not by the child's label, which somebody may have changed.
+    pub fn tenant(&self) -> Option<String> {
+        names::tenant_of(&self.namespace).map(str::to_owned)
+    }
+}
+
 /// What we last saw of one child.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
@@ -37,8 +44,6 @@ pub struct Child {
     pub uid: String,
     /// Version, to tell newer from older.
     pub version: u64,
-    /// Label: the tenant it belongs to.
-    pub tenant: String,
     /// What we own of it.
     pub fingerprint: u64,
     /// When it was made.
@@ -58,7 +63,6 @@ impl Child {
         let child = Self {
             uid: object.uid().unwrap_or_default(),
             version: version_of(object),
-            tenant: object.labels().get(names::TENANT_LABEL).cloned().unwrap_or_default(),
             fingerprint: fingerprint::of_live(object, managed, names::FIELD_MANAGER)?,
             created: object.meta().creation_timestamp.as_ref().map(|time| time.0),
             deleting: object.meta().deletion_timestamp.is_some(),
@@ -160,8 +164,9 @@ pub struct Cache {
 #[derive(Debug, Default)]
 struct Inner {
     children: BTreeMap<Key, Arc<Child>>,
-    /// Uids of the children that went last: the answer to a write may come after the news that its object is gone.
-    gone: VecDeque<String>,
+    /// Uids of the children that went last, and the version as of which they were gone: the answer to a write may come
+    /// after the news that its object is gone. A later version is of one that is back, because it lost our label only.
+    gone: VecDeque<(String, u64)>,
 }
 
 /// More than can go while one write is under way.
@@ -173,7 +178,9 @@ impl Cache {
         let mut inner = self.lock();
         match inner.children.get(&key) {
             Some(known) if known.uid == child.uid && child.version <= known.version => false,
-            _ if inner.gone.contains(&child.uid) => false,
+            _ if inner.gone.iter().any(|(uid, version)| *uid == child.uid && child.version <= *version) => {
+                false
+            }
             _ => {
                 inner.children.insert(key, Arc::new(child));
                 true
@@ -181,25 +188,25 @@ impl Cache {
         }
     }
 
-    /// Forgets a child that is gone, unless one of that name was made again.
-    pub fn remove(&self, key: &Key, uid: &str) {
+    /// Forgets a child that is gone as of `version`, unless a later one of that name is known.
+    pub fn remove(&self, key: &Key, uid: &str, version: u64) {
         let mut inner = self.lock();
         if inner.gone.len() == REMEMBERED_GONE {
             inner.gone.pop_front();
         }
-        inner.gone.push_back(uid.to_owned());
-        if inner.children.get(key).is_some_and(|known| known.uid == uid) {
+        inner.gone.push_back((uid.to_owned(), version));
+        if inner.children.get(key).is_some_and(|known| known.uid == uid && known.version <= version) {
             inner.children.remove(key);
         }
     }
 
-    /// Forgets all children of a kind that a complete list did not have; returns the tenants that lost one.
-    pub fn retain(&self, kind: Kind, seen: &HashSet<Key>) -> Vec<String> {
+    /// Forgets all children of a kind that a complete list did not have; returns where they stood.
+    pub fn retain(&self, kind: Kind, seen: &HashSet<Key>) -> Vec<Key> {
         let mut lost = Vec::new();
-        self.lock().children.retain(|key, child| {
+        self.lock().children.retain(|key, _| {
             let keep = key.kind != kind || seen.contains(key);
             if !keep {
-                lost.push(child.tenant.clone());
+                lost.push(key.clone());
             }
             keep
         });
@@ -236,7 +243,6 @@ mod tests {
         Child {
             uid: uid.into(),
             version,
-            tenant: "acme".into(),
             fingerprint: 0,
             created: None,
             deleting: false,
@@ -260,11 +266,23 @@ mod tests {
         let at = key("tenant-acme", Kind::Service, "crm");
         cache.put(at.clone(), child("a", 5));
         cache.put(at.clone(), child("b", 7));
-        cache.remove(&at, "a");
+        cache.remove(&at, "a", 6);
         assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_some());
-        cache.remove(&at, "b");
+        cache.remove(&at, "b", 10);
         assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_none());
         assert!(!cache.put(at, child("b", 9)), "an answer that comes late brings nothing back");
+    }
+
+    #[test]
+    fn a_child_that_got_its_label_back_is_known_again() {
+        let cache = Cache::default();
+        let at = key("tenant-acme", Kind::Service, "crm");
+        cache.put(at.clone(), child("a", 5));
+        // Without the label it leaves the watch, which says that it is gone.
+        cache.remove(&at, "a", 6);
+        assert!(cache.put(at.clone(), child("a", 7)));
+        cache.remove(&at, "a", 6);
+        assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_some(), "the news came late");
     }
 
     #[test]

@@ -48,6 +48,7 @@
 pub mod cache;
 pub mod facts;
 pub mod fingerprint;
+pub mod repairs;
 pub mod watch;
 pub mod write;
 
@@ -60,13 +61,18 @@ use kube::{Client, runtime::events::Recorder};
 
 pub use events::{Severity, truncated};
 
-use crate::{cluster::cache::Cache, names, process::metrics::Metrics};
+use crate::{
+    cluster::{cache::Cache, repairs::Repairs},
+    names,
+    process::metrics::Metrics,
+};
 
 /// A client, what we last saw through it, and the count of what we did with it.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
     cache: Arc<Cache>,
+    repairs: Arc<Repairs>,
     metrics: Arc<Metrics>,
     recorder: Recorder,
 }
@@ -75,7 +81,7 @@ impl Cluster {
     /// A door with an empty cache.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         let recorder = Recorder::new(client.clone(), names::OPERATOR.to_owned().into());
-        Self { client, cache: Arc::default(), metrics, recorder }
+        Self { client, cache: Arc::default(), repairs: Arc::default(), metrics, recorder }
     }
 
     /// What we last saw of every child.
@@ -114,6 +120,20 @@ pub enum Error {
         /// What the API server or the connection said.
         source: Box<kube::Error>,
     },
+    /// Somebody else changes a child back each time that it is put right.
+    #[error(
+        "{kind} {name} in namespace {namespace} was put right {count} times within {seconds} s, and somebody changes it back each time: another controller writes the same fields. It is put right less often now; find the other writer with: kubectl get {kind} {name} -n {namespace} -o yaml --show-managed-fields",
+        count = repairs::PATIENCE,
+        seconds = repairs::WINDOW.as_secs()
+    )]
+    Contested {
+        /// Kind of the child.
+        kind: String,
+        /// Name of the child.
+        name: String,
+        /// Where it is.
+        namespace: String,
+    },
     /// An object could not be turned into JSON.
     #[error("failed to encode {kind}")]
     Encode {
@@ -132,7 +152,7 @@ impl Error {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },
-            Self::Encode { .. } => None,
+            Self::Contested { .. } | Self::Encode { .. } => None,
         }
     }
 

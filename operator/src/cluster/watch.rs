@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     cluster::{
         Cluster,
-        cache::{Child, Key},
+        cache::{Child, Key, version_of},
         facts::ChildKind,
     },
     names,
@@ -36,9 +36,8 @@ pub async fn follow<K: ChildKind>(cluster: Cluster, changed: impl Fn(String), sy
                 take(&cluster, &changed, &object);
             }
             Ok(watcher::Event::InitDone) => {
-                for tenant in cluster.cache.retain(K::KIND, &std::mem::take(&mut listed)) {
-                    changed(tenant);
-                }
+                let lost = cluster.cache.retain(K::KIND, &std::mem::take(&mut listed));
+                lost.iter().filter_map(Key::tenant).for_each(&changed);
                 synced.send_replace(true);
             }
             Ok(watcher::Event::Delete(object)) => forget(&cluster, &changed, &object),
@@ -53,9 +52,8 @@ pub async fn follow<K: ChildKind>(cluster: Cluster, changed: impl Fn(String), sy
 fn take<K: ChildKind>(cluster: &Cluster, changed: &impl Fn(String), object: &K) -> Option<Key> {
     match Child::of(object) {
         Ok((key, child)) => {
-            let tenant = child.tenant.clone();
             if cluster.cache.put(key.clone(), child) {
-                changed(tenant);
+                key.tenant().into_iter().for_each(changed);
             }
             Some(key)
         }
@@ -69,8 +67,7 @@ fn take<K: ChildKind>(cluster: &Cluster, changed: &impl Fn(String), object: &K) 
 fn forget<K: ChildKind>(cluster: &Cluster, changed: &impl Fn(String), object: &K) {
     let name = object.name_any();
     let namespace = object.namespace().unwrap_or_else(|| name.clone());
-    cluster.cache.remove(&Key { namespace, kind: K::KIND, name }, &object.uid().unwrap_or_default());
-    if let Some(tenant) = object.labels().get(names::TENANT_LABEL) {
-        changed(tenant.clone());
-    }
+    let key = Key { namespace, kind: K::KIND, name };
+    cluster.cache.remove(&key, &object.uid().unwrap_or_default(), version_of(object));
+    key.tenant().into_iter().for_each(changed);
 }

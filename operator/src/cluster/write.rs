@@ -1,6 +1,6 @@
 //! Writes: server-side apply on a difference, create-only, finalizers, status, deletes with preconditions.
 
-use std::future::Future;
+use std::{future::Future, time::Instant};
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -74,9 +74,15 @@ impl Cluster {
             Some(child) if child.fingerprint == wanted => return Ok(Applied::Unchanged),
             _ => (),
         }
-        let params = apply_params(names::FIELD_MANAGER);
-        let live =
-            self.write::<K, _>("apply", &name, api.patch(&name, &params, &Patch::Apply(desired))).await?;
+        let namespace = desired.namespace().unwrap_or_else(|| name.clone());
+        let key = Key { namespace, kind: K::KIND, name };
+        if self.repairs.is_contested(&key, wanted, Instant::now()) {
+            let Key { namespace, name, .. } = key;
+            return Err(Error::Contested { kind: K::kind(&()).into_owned(), name, namespace });
+        }
+        let (params, patch) = (apply_params(names::FIELD_MANAGER), Patch::Apply(desired));
+        let live = self.write::<K, _>("apply", &key.name, api.patch(&key.name, &params, &patch)).await?;
+        self.repairs.count(key, wanted, Instant::now());
         self.remember(&live)?;
         Ok(Applied::Sent)
     }

@@ -116,6 +116,7 @@ impl Error {
                 _ if error.is_conflict() => "Conflict",
                 cluster::Error::Read { .. } => "ReadFailed",
                 cluster::Error::Write { .. } => "WriteFailed",
+                cluster::Error::Contested { .. } => "Contested",
                 cluster::Error::Encode { .. } => "EncodeFailed",
             },
         }

@@ -38,7 +38,7 @@ use crate::{
     tenant::{
         course::{Course, Step},
         hosts::{Ledger, Settlement},
-        observe::Observed,
+        observe::{NamespaceState, Observed},
         validate::ValidTenant,
     },
 };
@@ -135,6 +135,7 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     if tenant.spec.paused {
         return Ok(());
     }
+    restore_rights(tenant, ctx).await?;
     if is_deleting(tenant) && is_confirmed(tenant) {
         return cleanup::remove(tenant, ctx, progress).await;
     }
@@ -148,6 +149,21 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
     apply::apply(ctx, &valid, &course, &observed).await
+}
+
+/// Puts our rights in the tenant's namespace right before anything else: without them nothing there can be read, and a
+/// reconcile that fails while it reads would never come to put them right.
+async fn restore_rights(tenant: &Tenant, ctx: &Context) -> Result<(), Error> {
+    let name = tenant.name_any();
+    let seen = ctx.cluster.cache().snapshot(&crate::names::namespace_of(&name));
+    let is_ours = seen.namespace().is_some_and(|(namespace, facts)| {
+        NamespaceState::of(tenant, namespace.deleting, facts) == NamespaceState::Ours
+    });
+    if !is_ours {
+        return Ok(());
+    }
+    let rights = build::role_binding(&name, &tenant.uid().unwrap_or_default(), &ctx.settings);
+    ctx.cluster.apply(&seen, &rights).await.map(drop).map_err(Error::Cluster)
 }
 
 fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<ValidTenant, Error> {

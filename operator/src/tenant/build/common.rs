@@ -39,16 +39,16 @@ pub fn selector_labels(component: Component) -> BTreeMap<String, String> {
 }
 
 /// Labels of pods: without the Tenant's uid, so that adopting a namespace restarts nothing.
-pub fn pod_labels(tenant: &ValidTenant, component: Component) -> BTreeMap<String, String> {
+pub fn pod_labels(tenant: &str, component: Component) -> BTreeMap<String, String> {
     let mut all = selector_labels(component);
-    all.extend(labels([(TENANT_LABEL, tenant.name.as_str()), ("app.kubernetes.io/managed-by", "tenantry")]));
+    all.extend(labels([(TENANT_LABEL, tenant), ("app.kubernetes.io/managed-by", "tenantry")]));
     all
 }
 
-/// Labels of children.
-pub fn child_labels(tenant: &ValidTenant, component: Component) -> BTreeMap<String, String> {
+/// Labels of children of the tenant of that name and uid.
+pub fn child_labels(tenant: &str, uid: &str, component: Component) -> BTreeMap<String, String> {
     let mut all = pod_labels(tenant, component);
-    all.extend(labels([(TENANT_UID_LABEL, tenant.uid.as_str())]));
+    all.extend(labels([(TENANT_UID_LABEL, uid)]));
     all
 }
 
@@ -57,14 +57,14 @@ pub fn meta(tenant: &ValidTenant, component: Component, name: &str) -> ObjectMet
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(tenant.namespace.clone()),
-        labels: Some(child_labels(tenant, component)),
+        labels: Some(child_labels(tenant.name.as_str(), &tenant.uid, component)),
         ..ObjectMeta::default()
     }
 }
 
 /// Metadata of a pod template.
 pub fn pod_meta(tenant: &ValidTenant, component: Component) -> ObjectMeta {
-    ObjectMeta { labels: Some(pod_labels(tenant, component)), ..ObjectMeta::default() }
+    ObjectMeta { labels: Some(pod_labels(tenant.name.as_str(), component)), ..ObjectMeta::default() }
 }
 
 /// Selects the pods of one component.

@@ -34,6 +34,7 @@ use crate::{
 };
 
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
+pub use namespace::role_binding;
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
 
 /// Everything that a tenant consists of, but for the Secrets, which are made once and then left alone.
@@ -79,7 +80,7 @@ pub fn build(
     let pull_secrets = &settings.image_pull_secrets;
     Ok(Children {
         namespace: namespace::namespace(tenant, course),
-        role_binding: namespace::role_binding(tenant, settings),
+        role_binding: role_binding(tenant.name.as_str(), &tenant.uid, settings),
         quota: quota::quota(tenant),
         limits: quota::limits(tenant),
         service_accounts: namespace::service_accounts(tenant),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) fn namespace(tenant: &ValidTenant, course: &Course) -> Namespace {
-    let mut all = child_labels(tenant, Component::Tenant);
+    let mut all = child_labels(tenant.name.as_str(), &tenant.uid, Component::Tenant);
     all.extend(labels([
         ("pod-security.kubernetes.io/enforce", "restricted"),
         ("pod-security.kubernetes.io/audit", "restricted"),
@@ -42,9 +42,15 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course) -> Namespace {
     }
 }
 
-pub(super) fn role_binding(tenant: &ValidTenant, settings: &RunArgs) -> RoleBinding {
+/// The operator's rights in the namespace of the tenant of that name and uid.
+pub fn role_binding(tenant: &str, uid: &str, settings: &RunArgs) -> RoleBinding {
     RoleBinding {
-        metadata: meta(tenant, Component::Tenant, names::OPERATOR),
+        metadata: ObjectMeta {
+            name: Some(names::OPERATOR.to_owned()),
+            namespace: Some(names::namespace_of(tenant)),
+            labels: Some(child_labels(tenant, uid, Component::Tenant)),
+            ..ObjectMeta::default()
+        },
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
             kind: "ClusterRole".to_owned(),

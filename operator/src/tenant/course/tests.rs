@@ -19,7 +19,6 @@ fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
     let child = Child {
         uid: format!("uid-{name}"),
         version: 1,
-        tenant: "acme".into(),
         fingerprint: 1,
         created: Some(at(0)),
         deleting: false,

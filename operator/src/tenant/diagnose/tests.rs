@@ -15,15 +15,8 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
-    let child = Child {
-        uid: "u".into(),
-        version: 1,
-        tenant: "acme".into(),
-        fingerprint: 1,
-        created: Some(at(0)),
-        deleting: false,
-        facts,
-    };
+    let child =
+        Child { uid: "u".into(), version: 1, fingerprint: 1, created: Some(at(0)), deleting: false, facts };
     (Key { namespace: NAMESPACE.into(), kind, name: name.into() }, child)
 }
 
