@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::{Plan, Release, Tenant},
     cluster::{Cluster, Error},
+    malformed::Registry,
     names::IN_USE_FINALIZER,
 };
 
@@ -17,13 +18,23 @@ pub async fn settle(
     tenants: &Store<Tenant>,
     plans: &Store<Plan>,
     releases: &Store<Release>,
+    malformed: &Registry,
 ) -> Result<(), Error> {
     let tenants = tenants.state();
+    // Nobody can say what a tenant uses that cannot be read.
+    let others = if malformed.of_kind::<Tenant>().is_empty() { Others::Release } else { Others::Keep };
     let used = used_plans(tenants.iter().map(AsRef::as_ref));
-    let plans = mark(cluster, plans, &used).await;
+    let plans = mark(cluster, plans, &used, others).await;
     let used = used_releases(tenants.iter().map(AsRef::as_ref));
-    let releases = mark(cluster, releases, &used).await;
+    let releases = mark(cluster, releases, &used, others).await;
     plans.and(releases)
+}
+
+/// What becomes of the finalizer on objects that no readable tenant refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    Release,
+    Keep,
 }
 
 fn used_plans<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a str> {
@@ -40,12 +51,18 @@ fn used_releases<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a 
         .collect()
 }
 
-async fn mark<K>(cluster: &Cluster, store: &Store<K>, used: &BTreeSet<&str>) -> Result<(), Error>
+async fn mark<K>(
+    cluster: &Cluster,
+    store: &Store<K>,
+    used: &BTreeSet<&str>,
+    others: Others,
+) -> Result<(), Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + 'static,
 {
     for object in store.state() {
-        let Some(finalizers) = wanted_finalizers(object.meta(), used.contains(object.name_any().as_str()))
+        let Some(finalizers) =
+            wanted_finalizers(object.meta(), used.contains(object.name_any().as_str()), others)
         else {
             continue;
         };
@@ -63,6 +80,7 @@ where
 fn wanted_finalizers(
     meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
     used: bool,
+    others: Others,
 ) -> Option<Vec<String>> {
     let present = meta.finalizers.clone().unwrap_or_default();
     let marked = present.iter().any(|finalizer| finalizer == IN_USE_FINALIZER);
@@ -70,7 +88,7 @@ fn wanted_finalizers(
     let can_mark = meta.deletion_timestamp.is_none();
     match (marked, used) {
         (false, true) if can_mark => Some(present.into_iter().chain([IN_USE_FINALIZER.to_owned()]).collect()),
-        (true, false) => {
+        (true, false) if others == Others::Release => {
             Some(present.into_iter().filter(|finalizer| finalizer != IN_USE_FINALIZER).collect())
         }
         _ => None,
@@ -104,7 +122,16 @@ mod tests {
             ..ObjectMeta::default()
         };
         let wanted = wanted.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(wanted_finalizers(&meta, used), wanted);
+        assert_eq!(wanted_finalizers(&meta, used, Others::Release), wanted);
+    }
+
+    #[test]
+    fn nothing_is_let_go_while_a_tenant_cannot_be_read() {
+        let marked =
+            ObjectMeta { finalizers: Some(vec![IN_USE_FINALIZER.to_owned()]), ..ObjectMeta::default() };
+        assert_eq!(wanted_finalizers(&marked, false, Others::Keep), None);
+        let added = wanted_finalizers(&ObjectMeta::default(), true, Others::Keep);
+        assert_eq!(added, Some(vec![IN_USE_FINALIZER.to_owned()]));
     }
 
     #[test]

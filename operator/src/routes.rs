@@ -1,7 +1,9 @@
 //! The route table that the gateway reads: one ConfigMap, made from what the tenants' statuses grant. One writer.
 
+use std::sync::Arc;
+
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{ResourceExt, runtime::reflector::Store};
+use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::{
@@ -92,10 +94,9 @@ pub enum Error {
 pub async fn write(
     cluster: &Cluster,
     settings: &RunArgs,
-    tenants: &Store<Tenant>,
+    tenants: &[Arc<Tenant>],
     metrics: &Metrics,
 ) -> Result<(), Error> {
-    let tenants = tenants.state();
     let table = table(tenants.iter().map(AsRef::as_ref));
     let json = serde_json::to_string(&table).map_err(Error::Encode)?;
     let namespace = &settings.gateway_namespace;

@@ -8,5 +8,6 @@ mod failures;
 mod haste;
 mod lab;
 mod life;
+mod malformed;
 mod quiet;
 mod states;

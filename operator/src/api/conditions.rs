@@ -42,6 +42,8 @@ pub mod reasons {
     pub const DELETION_UNCONFIRMED: &str = "DeletionUnconfirmed";
     /// Confirmed removal is under way.
     pub const DELETING: &str = "Deleting";
+    /// The object does not have the form of its kind, and is left alone.
+    pub const MALFORMED: &str = "Malformed";
     /// Nothing is known yet.
     pub const NOT_OBSERVED: &str = "NotObserved";
 }

@@ -1,5 +1,6 @@
 //! Kubernetes events from outcomes: what `kubectl describe tenant` shows.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource,
     runtime::events::{Event, EventType},
@@ -24,6 +25,18 @@ impl Cluster {
     ///
     /// An event that cannot be published is logged and forgotten: it must never hold up the work that it speaks of.
     pub async fn event(&self, tenant: &Tenant, severity: Severity, action: &str, reason: &str, note: &str) {
+        self.event_about(&tenant.object_ref(&()), severity, action, reason, note).await;
+    }
+
+    /// Like [`Self::event`], about any object.
+    pub async fn event_about(
+        &self,
+        about: &ObjectReference,
+        severity: Severity,
+        action: &str,
+        reason: &str,
+        note: &str,
+    ) {
         let event = Event {
             type_: match severity {
                 Severity::Normal => EventType::Normal,
@@ -34,7 +47,7 @@ impl Cluster {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &tenant.object_ref(&())).await {
+        if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(error = %error, reason, "event was not published");
         }
     }

@@ -177,6 +177,12 @@ impl Error {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
+    /// The API server understood the request and will not carry it out, however often it is asked.
+    pub fn is_refusal(&self) -> bool {
+        self.status()
+            .is_some_and(|status| (400..500).contains(&status.code) && !matches!(status.code, 409 | 429))
+    }
+
     /// Another write came first; reading again and retrying helps.
     pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_conflict)

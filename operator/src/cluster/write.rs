@@ -5,6 +5,7 @@ use std::{future::Future, time::Instant};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Namespace, Pod},
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -23,6 +24,7 @@ use crate::{
         fingerprint,
         read::apply_params,
     },
+    malformed::Guarded,
     names,
 };
 
@@ -170,7 +172,39 @@ impl Cluster {
             "metadata": {"name": name, "uid": tenant.uid()}, "status": status,
         });
         let params = apply_params(names::FIELD_MANAGER);
-        self.write::<Tenant, _>("apply", &name, api.patch_status(&name, &params, &Patch::Apply(&patch))).await
+        let patch = Patch::Apply(&patch);
+        let request = api.patch_status(&name, &params, &patch);
+        let live = self.write::<Tenant, _>("apply", &name, request).await?;
+        if live.status.as_ref() == Some(status) {
+            return Ok(live);
+        }
+        // The API server forgets who owns which field of an object that its schema did not fit for a while. What we no
+        // longer say is then kept as if somebody else said it, so it is taken away in so many words.
+        let says = |status| serde_json::to_value(status).map_err(encode::<Tenant>);
+        let patch = json!({
+            "metadata": {"uid": live.uid(), "resourceVersion": live.resource_version()},
+            "status": replacement(&says(live.status.as_ref())?, says(Some(status))?),
+        });
+        let params =
+            PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write::<Tenant, _>("patch", &name, api.patch_status(&name, &params, &Patch::Merge(&patch))).await
+    }
+
+    /// Writes the conditions of a Tenant that cannot be read otherwise, if it is still the version that we saw.
+    ///
+    /// Not by server-side apply: that would have to understand the whole object.
+    pub async fn patch_conditions(&self, seen: &ObjectMeta, conditions: &[Condition]) -> Result<(), Error> {
+        let api: Api<Guarded<Tenant>> = Api::all(self.client.clone());
+        let name = seen.name.clone().unwrap_or_default();
+        let patch = json!({
+            "metadata": {"uid": seen.uid, "resourceVersion": seen.resource_version},
+            "status": {"conditions": conditions},
+        });
+        let params =
+            PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write::<Tenant, _>("patch", &name, api.patch_status(&name, &params, &Patch::Merge(&patch)))
+            .await?;
+        Ok(())
     }
 
     /// Replaces the finalizers of the version that we saw; a conflict means that it has changed since.
@@ -197,8 +231,8 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()>,
     {
-        let result = request.await;
         let kind = K::kind(&()).into_owned();
+        let result = request.await;
         self.metrics.api_write(verb, &kind, result.is_ok());
         result.map_err(|source| Error::Write { verb, kind, name: name.to_owned(), source: Box::new(source) })
     }
@@ -214,10 +248,34 @@ impl Cluster {
     }
 }
 
+/// The merge patch that makes `wanted` of `present`: what is wanted, and null for every other field.
+fn replacement(present: &Value, mut wanted: Value) -> Value {
+    for name in present.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        if wanted.get(name).is_none() {
+            wanted[name] = Value::Null;
+        }
+    }
+    wanted
+}
+
 fn child<K: ChildKind>(live: &K) -> Result<(Key, Child), Error> {
     Child::of(live).map_err(encode::<K>)
 }
 
 fn encode<K: Resource<DynamicType = ()> + Serialize>(source: serde_json::Error) -> Error {
     Error::Encode { kind: K::kind(&()).into_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_wanted_is_taken_away_in_so_many_words() {
+        let present = json!({"url": "a", "hosts": [{"name": "a"}, {"name": "b"}], "state": "Active"});
+        let wanted = json!({"hosts": [{"name": "a"}], "state": "Active", "release": "r1"});
+        let patch = json!({"url": null, "hosts": [{"name": "a"}], "state": "Active", "release": "r1"});
+        assert_eq!(replacement(&present, wanted), patch);
+        assert_eq!(replacement(&Value::Null, json!({"url": "a"})), json!({"url": "a"}));
+    }
 }

@@ -1,38 +1,22 @@
 //! Builds the watches and starts the controllers.
 
-use std::{collections::BTreeSet, future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use futures::{
-    FutureExt, StreamExt,
-    channel::mpsc::{self, UnboundedSender},
-    future,
-};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    batch::v1::Job,
-    core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
-    rbac::v1::RoleBinding,
-};
+use futures::{FutureExt, StreamExt, channel::mpsc, future};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, ResourceExt,
     runtime::{
-        WatchStreamExt, controller,
-        reflector::{self, ObjectRef, Store},
-        watcher,
+        controller,
+        reflector::{ObjectRef, Store},
     },
 };
-use serde::de::DeserializeOwned;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    api::{Plan, Release, Tenant},
+    api::Tenant,
     args::RunArgs,
-    cluster::{Cluster, facts::ChildKind, watch::follow},
+    cluster::Cluster,
+    malformed,
     names::Host,
     process::{
         backoff::{Backoff, random_jitter},
@@ -40,6 +24,7 @@ use crate::{
         metrics::Metrics,
         queue::Queue,
         settle,
+        watches::{Bell, Ours, follow_children, follow_ours},
     },
     references, routes,
     tenant::{self, Context, hosts::Ledger},
@@ -57,24 +42,6 @@ pub enum Error {
     /// A watch ended, which it never should.
     #[error("a watch ended before its first complete list")]
     WatchEnded,
-}
-
-/// Who is told of changes.
-#[derive(Clone)]
-struct Bell {
-    wake: UnboundedSender<String>,
-    queue: Arc<Queue>,
-    fleet: Arc<Notify>,
-    references: Arc<Notify>,
-}
-
-impl Bell {
-    /// One tenant should be looked at.
-    fn tenant(&self, name: String) {
-        self.queue.changed(&name);
-        // A closed channel means that the process is ending.
-        let _ = self.wake.unbounded_send(name);
-    }
 }
 
 /// The clock of the process.
@@ -97,35 +64,38 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
     let listener =
         health::bind(settings.listen).await.map_err(|error| Error::Listen(settings.listen, error))?;
-    let cluster = Cluster::new(client.clone(), metrics.clone());
+    let cluster = Cluster::new(client, metrics.clone());
     let (wake, woken) = mpsc::unbounded();
-    let bell = Bell { wake, queue: Arc::default(), fleet: Arc::default(), references: Arc::default() };
+    let bell = Bell::new(wake);
 
     // Dropping the set at the end stops all of it.
     let mut tasks = JoinSet::new();
     let children = follow_children(&cluster, &bell, &mut tasks);
-    let (tenants, plans, releases) = follow_ours(&client, &bell, &mut tasks);
+    let ours = follow_ours(&cluster, &metrics, &bell, &mut tasks);
     let (ready, is_ready) = watch::channel(false);
     let vitals = OperatorVitals {
         ready: is_ready,
-        tenants: tenants.clone(),
+        tenants: ours.tenants.clone(),
         queue: bell.queue.clone(),
         metrics: metrics.clone(),
     };
     tasks.spawn(health::serve(listener, Arc::new(vitals)));
     let mut shutdown = std::pin::pin!(shutdown.shared());
     tokio::select! {
-        complete = wait_for_caches(children, &tenants, &plans, &releases) => complete?,
+        complete = wait_for_caches(children, &ours) => complete?,
         () = &mut shutdown => return Ok(()),
     }
-    tracing::info!(tenants = tenants.len(), "caches are complete");
+    tracing::info!(tenants = ours.tenants.len(), "caches are complete");
 
+    let tenants = ours.tenants.clone();
+    let fleet = malformed::fleet(&ours.tenants, &ours.malformed);
     let ctx = Arc::new(Context {
-        hosts: Ledger::new(&settings.base_domain, granted_hosts(&tenants)).into(),
+        hosts: Ledger::new(&settings.base_domain, granted_hosts(fleet)).into(),
         cluster,
-        tenants: tenants.clone(),
-        plans,
-        releases,
+        tenants: ours.tenants,
+        plans: ours.plans,
+        releases: ours.releases,
+        malformed: ours.malformed,
         wake: bell.wake.clone(),
         backoff: Backoff::new(random_jitter),
         queue: bell.queue.clone(),
@@ -149,7 +119,7 @@ pub async fn run(
         controller::Config::default().concurrency(settings.concurrency),
     )
     .for_each(|result| {
-        log_outcome(&result);
+        log_outcome(&result, &bell.queue);
         future::ready(())
     })
     .await;
@@ -157,110 +127,17 @@ pub async fn run(
     Ok(())
 }
 
-/// Starts a watch for every kind of child; each receiver turns true when its first list is complete.
-fn follow_children(cluster: &Cluster, bell: &Bell, tasks: &mut JoinSet<()>) -> Vec<watch::Receiver<bool>> {
-    fn start<K: ChildKind>(cluster: &Cluster, bell: &Bell, tasks: &mut JoinSet<()>) -> watch::Receiver<bool> {
-        let (synced, complete) = watch::channel(false);
-        let bell = bell.clone();
-        tasks.spawn(follow::<K>(cluster.clone(), move |tenant| bell.tenant(tenant), synced));
-        complete
-    }
-    vec![
-        start::<Namespace>(cluster, bell, tasks),
-        start::<RoleBinding>(cluster, bell, tasks),
-        start::<ServiceAccount>(cluster, bell, tasks),
-        start::<ResourceQuota>(cluster, bell, tasks),
-        start::<LimitRange>(cluster, bell, tasks),
-        start::<NetworkPolicy>(cluster, bell, tasks),
-        start::<PersistentVolumeClaim>(cluster, bell, tasks),
-        start::<Service>(cluster, bell, tasks),
-        start::<PodDisruptionBudget>(cluster, bell, tasks),
-        start::<StatefulSet>(cluster, bell, tasks),
-        start::<Deployment>(cluster, bell, tasks),
-        start::<Job>(cluster, bell, tasks),
-        start::<Pod>(cluster, bell, tasks),
-    ]
-}
-
-/// Starts the watches of our own kinds.
-fn follow_ours(
-    client: &Client,
-    bell: &Bell,
-    tasks: &mut JoinSet<()>,
-) -> (Store<Tenant>, Store<Plan>, Store<Release>) {
-    let (tenants, writer) = reflector::store();
-    let to = bell.clone();
-    tasks.spawn(keep_store(Api::<Tenant>::all(client.clone()), writer, move |tenant: &Tenant| {
-        to.tenant(tenant.name_any());
-        to.fleet.notify_one();
-        to.references.notify_one();
-    }));
-    let (plans, writer) = reflector::store();
-    let (to, fleet) = (bell.clone(), tenants.clone());
-    tasks.spawn(keep_store(Api::<Plan>::all(client.clone()), writer, move |plan: &Plan| {
-        let name = plan.name_any();
-        wake_users(&to, &fleet, |tenant| tenant.spec.plan == name);
-    }));
-    let (releases, writer) = reflector::store();
-    let (to, fleet) = (bell.clone(), tenants.clone());
-    tasks.spawn(keep_store(Api::<Release>::all(client.clone()), writer, move |release: &Release| {
-        let name = Some(release.name_any());
-        wake_users(&to, &fleet, |tenant| {
-            tenant.spec.release == name || tenant.status.as_ref().is_some_and(|status| status.release == name)
-        });
-    }));
-    (tenants, plans, releases)
-}
-
-fn wake_users(bell: &Bell, tenants: &Store<Tenant>, uses: impl Fn(&Tenant) -> bool) {
-    for tenant in tenants.state_filter(|tenant| uses(tenant)) {
-        bell.tenant(tenant.name_any());
-    }
-    bell.references.notify_one();
-}
-
-/// Keeps a store of one kind of ours true, and tells of every object that changed or went.
-async fn keep_store<K>(api: Api<K>, writer: reflector::store::Writer<K>, changed: impl Fn(&K))
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
-        object.managed_fields_mut().clear();
-    });
-    let events = reflector::reflector(writer, events);
-    events
-        .for_each(|event| {
-            match event {
-                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object)) => {
-                    changed(&object);
-                }
-                Ok(watcher::Event::Init | watcher::Event::InitDone) => (),
-                Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), error = %error, "watch failed; it starts again by itself");
-                }
-            }
-            future::ready(())
-        })
-        .await;
-}
-
-async fn wait_for_caches(
-    children: Vec<watch::Receiver<bool>>,
-    tenants: &Store<Tenant>,
-    plans: &Store<Plan>,
-    releases: &Store<Release>,
-) -> Result<(), Error> {
+async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> Result<(), Error> {
     for mut complete in children {
         complete.wait_for(|complete| *complete).await.map_err(|_| Error::WatchEnded)?;
     }
-    tenants.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
-    plans.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
-    releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)
+    ours.tenants.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.plans.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 
 /// What the statuses say, the oldest tenants first.
-fn granted_hosts(tenants: &Store<Tenant>) -> Vec<(String, Host)> {
-    let mut tenants = tenants.state();
+fn granted_hosts(mut tenants: Vec<Arc<Tenant>>) -> Vec<(String, Host)> {
     tenants.sort_by_key(|tenant| (tenant.creation_timestamp().map(|time| time.0), tenant.name_any()));
     tenants
         .iter()
@@ -272,22 +149,28 @@ fn granted_hosts(tenants: &Store<Tenant>) -> Vec<(String, Host)> {
         .collect()
 }
 
-/// The route table and the finalizers on Plans and Releases, each kept by one task.
+/// The route table, the finalizers on Plans and Releases, and the news of malformed objects, each kept by one task.
 fn spawn_fleet_work(tasks: &mut JoinSet<()>, ctx: &Arc<Context>, bell: &Bell) {
     let (this, changed) = (ctx.clone(), bell.fleet.clone());
     tasks.spawn(settle::keep("routes", changed, random_jitter, move || {
         let ctx = this.clone();
         async move {
-            let present: BTreeSet<String> =
-                ctx.tenants.state().iter().map(|tenant| tenant.name_any()).collect();
-            ctx.forget_all_but(&present);
-            routes::write(&ctx.cluster, &ctx.settings, &ctx.tenants, &ctx.metrics).await
+            let fleet = malformed::fleet(&ctx.tenants, &ctx.malformed);
+            ctx.forget_all_but(&fleet.iter().map(|tenant| tenant.name_any()).collect());
+            routes::write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics).await
         }
     }));
     let (this, changed) = (ctx.clone(), bell.references.clone());
     tasks.spawn(settle::keep("references", changed, random_jitter, move || {
         let ctx = this.clone();
-        async move { references::settle(&ctx.cluster, &ctx.tenants, &ctx.plans, &ctx.releases).await }
+        async move {
+            references::settle(&ctx.cluster, &ctx.tenants, &ctx.plans, &ctx.releases, &ctx.malformed).await
+        }
+    }));
+    let (this, changed) = (ctx.clone(), bell.malformed.clone());
+    tasks.spawn(settle::keep("malformed objects", changed, random_jitter, move || {
+        let ctx = this.clone();
+        async move { malformed::report(&ctx).await }
     }));
 }
 
@@ -297,7 +180,7 @@ type Outcome = Result<
 >;
 
 /// One line for each failure; successes are told when the status changes.
-fn log_outcome(outcome: &Outcome) {
+fn log_outcome(outcome: &Outcome, queue: &Queue) {
     match outcome {
         Ok((tenant, action)) => tracing::debug!(tenant = tenant.name, next = ?action, "reconciled"),
         Err(controller::Error::ReconcilerFailed(error, tenant)) => {
@@ -308,8 +191,10 @@ fn log_outcome(outcome: &Outcome) {
                 "reconcile failed"
             );
         }
-        // A child of a tenant that is gone has changed.
-        Err(controller::Error::ObjectNotFound(_)) => (),
+        // A tenant that is gone or malformed, or a child of one, has changed: there is nothing that could be done.
+        Err(controller::Error::ObjectNotFound(tenant)) => {
+            queue.started(&tenant.name);
+        }
         Err(error) => tracing::error!(error = %error, "controller failed"),
     }
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::api::{Tenant, conditions};
@@ -28,6 +29,7 @@ pub struct Metrics {
     api_writes: IntCounterVec,
     watch_failures: IntCounterVec,
     routes: IntGauge,
+    malformed: IntGaugeVec,
 }
 
 impl Metrics {
@@ -76,6 +78,10 @@ impl Metrics {
                 &["kind"],
             )?,
             routes: IntGauge::new("routes", "Hosts in the route table")?,
+            malformed: IntGaugeVec::new(
+                Opts::new("malformed_objects", "Objects of ours that cannot be read and are left alone"),
+                &["kind"],
+            )?,
             registry,
         };
         metrics.register()?;
@@ -87,7 +93,7 @@ impl Metrics {
         let build =
             Gauge::with_opts(Opts::new("build_info", "Version of the operator").const_labels(labels.into()))?;
         build.set(1.0);
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(build),
             Box::new(self.reconcile_seconds.clone()),
             Box::new(self.reconciling.clone()),
@@ -100,6 +106,7 @@ impl Metrics {
             Box::new(self.api_writes.clone()),
             Box::new(self.watch_failures.clone()),
             Box::new(self.routes.clone()),
+            Box::new(self.malformed.clone()),
             Box::new(prometheus::process_collector::ProcessCollector::for_self()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
@@ -136,6 +143,11 @@ impl Metrics {
     /// How many hosts the route table has.
     pub fn routes_written(&self, count: usize) {
         self.routes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many objects of a kind cannot be read.
+    pub fn malformed_objects(&self, kind: &str, count: usize) {
+        self.malformed.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Everything in Prometheus' text format; the fleet is counted now.
@@ -204,6 +216,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.reconcile_failed("PlanNotFound");
         metrics.api_write("apply", "Service", true);
+        metrics.malformed_objects("Tenant", 1);
         drop(metrics.reconcile_started(Some(Duration::from_millis(3))));
         let tenant = testing::tenant();
         let text = metrics.render([&tenant].into_iter(), 2).unwrap();
@@ -213,6 +226,7 @@ mod tests {
             r#"tenantry_reconcile_errors_total{reason="PlanNotFound"} 1"#,
             r#"tenantry_api_writes_total{kind="Service",result="ok",verb="apply"} 1"#,
             "tenantry_queue_length 2",
+            r#"tenantry_malformed_objects{kind="Tenant"} 1"#,
             "tenantry_reconcile_duration_seconds_count 1",
             "tenantry_build_info{version=",
         ] {

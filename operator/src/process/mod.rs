@@ -7,3 +7,5 @@ pub mod metrics;
 pub mod queue;
 pub mod settle;
 pub mod telemetry;
+
+mod watches;

@@ -36,6 +36,26 @@ pub enum Error {
         /// Those that are there.
         known: String,
     },
+    /// The Plan is there and cannot be read.
+    #[error(
+        "Plan {name:?} cannot be read, so the tenant stays as it is: {cause}. Repair it: kubectl edit plan {name}"
+    )]
+    PlanMalformed {
+        /// The name in the spec.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The Release is there and cannot be read.
+    #[error(
+        "Release {name:?} cannot be read, so the tenant stays as it is: {cause}. Set spec.release to another one"
+    )]
+    ReleaseMalformed {
+        /// The name in the spec.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The namespace is somebody else's.
     #[error(
         "namespace {namespace} exists and {owner}: nothing in it is touched. Rename or remove it, or, if its data is this tenant's, hand it over with: kubectl annotate namespace {namespace} tenantry.dev/adopt={uid}"
@@ -103,6 +123,8 @@ impl Error {
             Self::Invalid(_) => "InvalidSpec",
             Self::PlanNotFound { .. } => "PlanNotFound",
             Self::ReleaseNotFound { .. } => "ReleaseNotFound",
+            Self::PlanMalformed { .. } => "PlanMalformed",
+            Self::ReleaseMalformed { .. } => "ReleaseMalformed",
             Self::ForeignNamespace { .. } => "ForeignNamespace",
             Self::NamespaceTerminating { .. } => "NamespaceTerminating",
             Self::SecretLost { .. } => "SecretLost",
@@ -128,6 +150,8 @@ impl Error {
             Self::Invalid(_)
             | Self::PlanNotFound { .. }
             | Self::ReleaseNotFound { .. }
+            | Self::PlanMalformed { .. }
+            | Self::ReleaseMalformed { .. }
             | Self::NamespaceTerminating { .. }
             | Self::Encode(_) => true,
             // These wait for objects that are not watched.

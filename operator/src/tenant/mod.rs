@@ -33,6 +33,7 @@ use crate::{
     api::{Plan, Release, Tenant, TenantStatus, conditions},
     args::RunArgs,
     cluster::{Cluster, Severity, cache},
+    malformed,
     names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
     tenant::{
@@ -65,6 +66,8 @@ pub struct Context {
     pub plans: Store<Plan>,
     /// All releases.
     pub releases: Store<Release>,
+    /// Objects of these kinds that cannot be read.
+    pub malformed: Arc<malformed::Registry>,
     /// Who has which host; the lock makes one writer of many reconciles.
     pub hosts: Mutex<Ledger>,
     /// Names tenants that should be looked at.

@@ -14,6 +14,7 @@ use crate::{
         cache::Snapshot,
         facts::{ChildKind, Facts, Kind, NamespaceFacts},
     },
+    malformed::Registry,
     names::{self, child},
     tenant::{Context, Error, validate::ValidRelease},
 };
@@ -25,10 +26,10 @@ pub struct Observed {
     pub seen: Snapshot,
     /// Whose the namespace is.
     pub namespace: NamespaceState,
-    /// The plan, if it exists.
-    pub plan: Result<Arc<Plan>, String>,
-    /// The release, if it exists.
-    pub release: Result<Arc<Release>, String>,
+    /// The plan, if there is one that can be read.
+    pub plan: Result<Arc<Plan>, Missing>,
+    /// The release, if there is one that can be read.
+    pub release: Result<Arc<Release>, Missing>,
     /// The release that runs, if its object still exists.
     pub running_release: Option<ValidRelease>,
     /// The passwords.
@@ -43,6 +44,15 @@ pub struct Observed {
     pub pull_secrets: Vec<PullSecret>,
     /// The volume waits for a class that does not exist.
     pub storage_class_missing: bool,
+}
+
+/// Why a Plan or Release cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// There is none of that name; those that there are, in words.
+    Unknown(String),
+    /// It cannot be read; what is wrong with it.
+    Malformed(String),
 }
 
 /// A pull secret: the original and the tenant's copy.
@@ -103,13 +113,19 @@ impl NamespaceState {
 impl Observed {
     /// The plan and the release, or the reason for leaving everything as it is.
     pub fn references(&self, tenant: &Tenant) -> Result<(&Plan, &Release), Error> {
-        let plan = self
-            .plan
-            .as_deref()
-            .map_err(|known| Error::PlanNotFound { name: tenant.spec.plan.clone(), known: known.clone() })?;
-        let release = self.release.as_deref().map_err(|known| Error::ReleaseNotFound {
-            name: tenant.spec.release.clone().unwrap_or_default(),
-            known: known.clone(),
+        let plan = self.plan.as_deref().map_err(|missing| {
+            let name = tenant.spec.plan.clone();
+            match missing.clone() {
+                Missing::Unknown(known) => Error::PlanNotFound { name, known },
+                Missing::Malformed(cause) => Error::PlanMalformed { name, cause },
+            }
+        })?;
+        let release = self.release.as_deref().map_err(|missing| {
+            let name = tenant.spec.release.clone().unwrap_or_default();
+            match missing.clone() {
+                Missing::Unknown(known) => Error::ReleaseNotFound { name, known },
+                Missing::Malformed(cause) => Error::ReleaseMalformed { name, cause },
+            }
         })?;
         Ok((plan, release))
     }
@@ -123,10 +139,10 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     let running = seen.namespace().and_then(|(_, facts)| facts.release.clone());
     let mut observed = Observed {
         namespace: state,
-        plan: find(&ctx.plans, &tenant.spec.plan),
-        release: find(&ctx.releases, tenant.spec.release.as_deref().unwrap_or_default()),
+        plan: find(&ctx.plans, &ctx.malformed, &tenant.spec.plan),
+        release: find(&ctx.releases, &ctx.malformed, tenant.spec.release.as_deref().unwrap_or_default()),
         running_release: running
-            .and_then(|name| find::<Release>(&ctx.releases, &name).ok())
+            .and_then(|name| find(&ctx.releases, &ctx.malformed, &name).ok())
             .map(|release| ValidRelease::of(&release)),
         credentials: None,
         sign_in: None,
@@ -218,20 +234,23 @@ async fn storage_class_missing(ctx: &Context, seen: &Snapshot) -> Result<bool, E
     }
 }
 
-/// The object of that name, or the names that there are, in words.
-fn find<K>(store: &Store<K>, name: &str) -> Result<Arc<K>, String>
+/// The object of that name, or why it cannot be used.
+fn find<K>(store: &Store<K>, malformed: &Registry, name: &str) -> Result<Arc<K>, Missing>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     const SHOWN: usize = 8;
     store.get(&ObjectRef::new(name)).ok_or_else(|| {
+        if let Some(object) = malformed.get::<K>(name) {
+            return Missing::Malformed(object.cause.clone());
+        }
         let mut known: Vec<String> = store.state().iter().map(|object| object.name_any()).collect();
         known.sort();
-        match known.len() {
+        Missing::Unknown(match known.len() {
             0 => "one that exists (there is none yet)".to_owned(),
             1..=SHOWN => format!("one of: {}", known.join(", ")),
             more => format!("one of {more}, such as {}", known[..SHOWN].join(", ")),
-        }
+        })
     })
 }
 

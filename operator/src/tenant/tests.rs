@@ -67,6 +67,20 @@ async fn drift_costs_one_write() {
     assert_eq!((&writes[0].method, writes[0].path.as_str()), (&Method::PATCH, service));
 }
 
+#[tokio::test]
+async fn a_plan_that_cannot_be_read_freezes_its_tenants() {
+    let mut world = settled().await;
+    world.damage_plan();
+    world.change_tenant(|tenant| tenant["spec"]["state"] = json!("Suspended"));
+    world.api.take_calls();
+    let error = world.reconcile().await.unwrap_err();
+    assert!(error.message().contains("spec.seats: invalid type"), "{}", error.message());
+    assert_eq!(ready(&world), ("False".into(), "PlanMalformed".into()));
+    let calls = world.api.take_calls();
+    let children = calls.iter().filter(|call| call.is_write() && call.path.contains("tenant-acme"));
+    assert_eq!(children.count(), 0, "{calls:?}");
+}
+
 /// Fails each request of the whole life in turn, before and after it was carried out. The end must always be the same.
 #[tokio::test]
 async fn wherever_it_fails_the_end_is_the_same() {

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::{
     api::{Plan, Release, Tenant},
     args::{Cli, Command, RunArgs},
+    malformed::{Guarded, Malformed},
     tenant::validate::{ValidTenant, validate},
 };
 
@@ -23,6 +24,13 @@ pub(crate) fn tenant() -> Tenant {
         },
     }))
     .unwrap()
+}
+
+/// [`tenant`] as another schema would have it.
+pub(crate) fn malformed_tenant() -> Malformed {
+    let mut raw = serde_json::to_value(tenant()).unwrap();
+    raw["spec"]["displayName"] = json!(5);
+    *serde_json::from_value::<Guarded<Tenant>>(raw).unwrap().0.unwrap_err()
 }
 
 /// The plan of [`tenant`].

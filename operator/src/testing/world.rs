@@ -29,6 +29,7 @@ use crate::{
         cache::{Child, Key},
         facts::ChildKind,
     },
+    malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
     tenant::{self, Context, Error, hosts::Ledger},
     testing::{fake_api::FakeApi, plan, release, settings, tenant as acme},
@@ -66,6 +67,7 @@ impl World {
             tenants,
             plans,
             releases,
+            malformed: Arc::default(),
             wake: mpsc::unbounded().0,
             backoff: Backoff::new(|| 0.0),
             queue: Arc::default(),
@@ -88,6 +90,15 @@ impl World {
 
     pub(crate) fn add_release(&mut self, release: Release) {
         self.releases.apply_watcher_event(&watcher::Event::Apply(release));
+    }
+
+    /// The plan no longer has the form of its kind.
+    pub(crate) fn damage_plan(&mut self) {
+        let mut raw = serde_json::to_value(plan()).unwrap();
+        raw["spec"]["seats"] = json!("ten");
+        let malformed = serde_json::from_value::<Guarded<Plan>>(raw).unwrap().0.unwrap_err();
+        self.ctx.malformed.put(*malformed);
+        self.plans.apply_watcher_event(&watcher::Event::Delete(plan()));
     }
 
     /// The Tenant as it is now.

@@ -1,0 +1,308 @@
+//! The watches: of the children, and of our own kinds.
+
+use std::{collections::BTreeSet, fmt::Debug, pin::pin, sync::Arc};
+
+use futures::{StreamExt, channel::mpsc::UnboundedSender};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
+    core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    api::{Plan, Release, Tenant},
+    cluster::{Cluster, facts::ChildKind, watch::follow},
+    malformed::{Guarded, Registry},
+    process::{metrics::Metrics, queue::Queue},
+};
+
+/// Who is told of changes.
+#[derive(Clone)]
+pub(super) struct Bell {
+    pub(super) wake: UnboundedSender<String>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) fleet: Arc<Notify>,
+    pub(super) references: Arc<Notify>,
+    pub(super) malformed: Arc<Notify>,
+}
+
+impl Bell {
+    pub(super) fn new(wake: UnboundedSender<String>) -> Self {
+        Self {
+            wake,
+            queue: Arc::default(),
+            fleet: Arc::default(),
+            references: Arc::default(),
+            malformed: Arc::default(),
+        }
+    }
+
+    /// One tenant should be looked at.
+    fn tenant(&self, name: String) {
+        self.queue.changed(&name);
+        // A closed channel means that the process is ending.
+        let _ = self.wake.unbounded_send(name);
+    }
+}
+
+/// What we know of our own kinds.
+#[derive(Clone)]
+pub(super) struct Ours {
+    pub(super) tenants: Store<Tenant>,
+    pub(super) plans: Store<Plan>,
+    pub(super) releases: Store<Release>,
+    pub(super) malformed: Arc<Registry>,
+}
+
+/// Starts a watch for every kind of child; each receiver turns true when its first list is complete.
+pub(super) fn follow_children(
+    cluster: &Cluster,
+    bell: &Bell,
+    tasks: &mut JoinSet<()>,
+) -> Vec<watch::Receiver<bool>> {
+    fn start<K: ChildKind>(cluster: &Cluster, bell: &Bell, tasks: &mut JoinSet<()>) -> watch::Receiver<bool> {
+        let (synced, complete) = watch::channel(false);
+        let bell = bell.clone();
+        tasks.spawn(follow::<K>(cluster.clone(), move |tenant| bell.tenant(tenant), synced));
+        complete
+    }
+    vec![
+        start::<Namespace>(cluster, bell, tasks),
+        start::<RoleBinding>(cluster, bell, tasks),
+        start::<ServiceAccount>(cluster, bell, tasks),
+        start::<ResourceQuota>(cluster, bell, tasks),
+        start::<LimitRange>(cluster, bell, tasks),
+        start::<NetworkPolicy>(cluster, bell, tasks),
+        start::<PersistentVolumeClaim>(cluster, bell, tasks),
+        start::<Service>(cluster, bell, tasks),
+        start::<PodDisruptionBudget>(cluster, bell, tasks),
+        start::<StatefulSet>(cluster, bell, tasks),
+        start::<Deployment>(cluster, bell, tasks),
+        start::<Job>(cluster, bell, tasks),
+        start::<Pod>(cluster, bell, tasks),
+    ]
+}
+
+/// Starts the watches of our own kinds.
+pub(super) fn follow_ours(
+    cluster: &Cluster,
+    metrics: &Arc<Metrics>,
+    bell: &Bell,
+    tasks: &mut JoinSet<()>,
+) -> Ours {
+    let malformed = Arc::new(Registry::default());
+    let to = bell.clone();
+    let keeper = Keeper::new(&malformed);
+    let tenants = keeper.writer.as_reader();
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
+        to.tenant(name);
+        to.fleet.notify_one();
+        to.references.notify_one();
+    }));
+    let (to, fleet) = (bell.clone(), tenants.clone());
+    let keeper = Keeper::new(&malformed);
+    let plans = keeper.writer.as_reader();
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
+        wake_users(&to, &fleet, |tenant| tenant.spec.plan == name);
+    }));
+    let (to, fleet) = (bell.clone(), tenants.clone());
+    let keeper = Keeper::new(&malformed);
+    let releases = keeper.writer.as_reader();
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
+        let name = Some(name);
+        wake_users(&to, &fleet, |tenant| {
+            tenant.spec.release == name || tenant.status.as_ref().is_some_and(|status| status.release == name)
+        });
+    }));
+    Ours { tenants, plans, releases, malformed }
+}
+
+fn wake_users(bell: &Bell, tenants: &Store<Tenant>, uses: impl Fn(&Tenant) -> bool) {
+    for tenant in tenants.state_filter(|tenant| uses(tenant)) {
+        bell.tenant(tenant.name_any());
+    }
+    bell.references.notify_one();
+}
+
+/// Keeps what we know of one kind of ours true, and names every object that changed or went. Ends never.
+async fn keep<K>(
+    cluster: Cluster,
+    mut keeper: Keeper<K>,
+    metrics: Arc<Metrics>,
+    bell: Bell,
+    changed: impl Fn(String),
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let kind = K::kind(&());
+    let api: Api<Guarded<K>> = Api::all(cluster.client().clone());
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
+        object.managed_fields_mut().clear();
+    });
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let name = keeper.take(event);
+                metrics.malformed_objects(&kind, keeper.malformed.of_kind::<K>().len());
+                if !keeper.malformed.untold().is_empty() {
+                    bell.malformed.notify_one();
+                }
+                name.into_iter().for_each(&changed);
+            }
+            Err(error) => {
+                metrics.watch_failed(&kind);
+                tracing::warn!(%kind, error = %error, "watch failed; it starts again by itself");
+            }
+        }
+    }
+}
+
+/// What we know of one kind: the objects that can be read in a store, the others set aside. An object that exists is in one
+/// of them at any moment, or its addresses would be taken from it.
+struct Keeper<K: Resource<DynamicType = ()> + Clone + 'static> {
+    writer: Writer<K>,
+    malformed: Arc<Registry>,
+    /// Malformed objects of the list that is coming in.
+    listed: BTreeSet<String>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Keeper<K> {
+    fn new(malformed: &Arc<Registry>) -> Self {
+        Self { writer: Writer::default(), malformed: malformed.clone(), listed: BTreeSet::new() }
+    }
+
+    /// Takes an event in; returns the name of the object that it is about.
+    fn take(&mut self, event: watcher::Event<Guarded<K>>) -> Option<String> {
+        match event {
+            watcher::Event::Init => {
+                self.listed.clear();
+                self.writer.apply_watcher_event(&watcher::Event::Init);
+                None
+            }
+            watcher::Event::InitApply(object) => {
+                let name = object.name_any();
+                match object.0 {
+                    Ok(object) => self.writer.apply_watcher_event(&watcher::Event::InitApply(object)),
+                    Err(object) => {
+                        self.listed.insert(name.clone());
+                        self.malformed.put(*object);
+                    }
+                }
+                Some(name)
+            }
+            watcher::Event::InitDone => {
+                self.writer.apply_watcher_event(&watcher::Event::InitDone);
+                self.malformed.retain::<K>(&std::mem::take(&mut self.listed));
+                None
+            }
+            watcher::Event::Apply(object) => {
+                let name = object.name_any();
+                match object.0 {
+                    Ok(object) => {
+                        self.writer.apply_watcher_event(&watcher::Event::Apply(object));
+                        self.malformed.remove::<K>(&name);
+                    }
+                    Err(object) => {
+                        self.malformed.put(*object);
+                        self.forget(&name);
+                    }
+                }
+                Some(name)
+            }
+            watcher::Event::Delete(object) => {
+                let name = object.name_any();
+                self.forget(&name);
+                self.malformed.remove::<K>(&name);
+                Some(name)
+            }
+        }
+    }
+
+    /// Takes the object out of the store.
+    fn forget(&mut self, name: &str) {
+        if let Some(known) = self.writer.as_reader().get(&ObjectRef::new(name)) {
+            self.writer.apply_watcher_event(&watcher::Event::Delete((*known).clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watcher::Event;
+
+    use super::*;
+    use crate::testing::{malformed_tenant, tenant};
+
+    fn keeper() -> Keeper<Tenant> {
+        Keeper::new(&Arc::default())
+    }
+
+    /// How many are in the store, and how many are set aside.
+    fn known(keeper: &Keeper<Tenant>) -> (usize, usize) {
+        (keeper.writer.as_reader().len(), keeper.malformed.of_kind::<Tenant>().len())
+    }
+
+    fn good() -> Guarded<Tenant> {
+        Guarded(Ok(tenant()))
+    }
+
+    fn bad() -> Guarded<Tenant> {
+        Guarded(Err(Box::new(malformed_tenant())))
+    }
+
+    #[test]
+    fn an_object_is_either_known_or_set_aside() {
+        let mut keeper = keeper();
+        for (event, after) in [
+            (Event::Apply(good()), (1, 0)),
+            (Event::Apply(bad()), (0, 1)),
+            (Event::Apply(bad()), (0, 1)),
+            (Event::Apply(good()), (1, 0)),
+            (Event::Delete(good()), (0, 0)),
+            (Event::Apply(bad()), (0, 1)),
+            (Event::Delete(bad()), (0, 0)),
+            (Event::Apply(good()), (1, 0)),
+            (Event::Delete(bad()), (0, 0)),
+        ] {
+            let what = format!("{event:?}");
+            assert_eq!(keeper.take(event).as_deref(), Some("acme"));
+            assert_eq!(known(&keeper), after, "after {what}");
+        }
+    }
+
+    #[test]
+    fn a_new_list_says_what_is_malformed_now() {
+        let mut keeper = keeper();
+        keeper.take(Event::Apply(good()));
+        let mut list = |objects: Vec<Guarded<Tenant>>| {
+            keeper.take(Event::Init);
+            for object in objects {
+                keeper.take(Event::InitApply(object));
+            }
+            keeper.take(Event::InitDone);
+            known(&keeper)
+        };
+        assert_eq!(list(vec![bad()]), (0, 1));
+        assert_eq!(list(vec![bad()]), (0, 1));
+        assert_eq!(list(vec![good()]), (1, 0));
+        assert_eq!(list(vec![bad()]), (0, 1));
+        assert_eq!(list(vec![]), (0, 0));
+    }
+}
