@@ -74,6 +74,13 @@ pub struct RunArgs {
     /// Pull secret in the operator's namespace that is copied to every tenant. Repeatable.
     #[arg(long = "image-pull-secret", env = "TENANTRY_IMAGE_PULL_SECRET", value_delimiter = ',')]
     pub image_pull_secrets: Vec<String>,
+    /// Work only while holding a lease, so that several replicas can stand by.
+    #[arg(long, env = "TENANTRY_LEADER_ELECTION")]
+    pub leader_election: bool,
+    /// Name of this process in the lease, unlike that of any other; a process that is started again under it goes on at
+    /// once. Without it, a random one.
+    #[arg(long, env = "TENANTRY_IDENTITY")]
+    pub identity: Option<String>,
     /// How many tenants are worked on at the same time.
     #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,

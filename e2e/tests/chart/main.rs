@@ -125,6 +125,7 @@ async fn values_that_cannot_work_are_refused_with_the_reason() -> Result<()> {
     let cases = [
         (json!({ "routing": { "kind": "Ingress" } }), "value must be 'Builtin'"),
         (json!({ "gateway": { "replica": 2 } }), "additional properties 'replica' not allowed"),
+        (json!({ "operator": { "replicas": 0 } }), "/operator/replicas"),
         (json!({ "publicScheme": "ftp" }), "value must be one of 'http', 'https'"),
         (json!({ "images": { "operator": "docker.io/tenantry/operator" } }), "/images/operator"),
         (

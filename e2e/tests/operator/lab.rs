@@ -52,13 +52,18 @@ pub(crate) struct Running {
 impl Lab {
     /// A cluster with one plan and one release, and no tenant.
     pub(crate) async fn start() -> Result<Self> {
+        Self::start_as(None).await
+    }
+
+    /// The same with an operator that is one of several, under a name of its own.
+    pub(crate) async fn start_as(replica: Option<&str>) -> Result<Self> {
         let control_plane = ControlPlane::start().await?;
         let client = control_plane.client().await?;
         helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
         let break_glass = break_glass(control_plane.kubeconfig()).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes, 1);
-        let operator = Running::start(&control_plane).await?;
+        let operator = Running::start_as(&control_plane, replica).await?;
         let lab = Self { control_plane, client, break_glass, nodes, operator };
         lab.create::<Plan>(plan("standard")).await?;
         lab.create::<Release>(release("r1", 1)).await?;
@@ -146,12 +151,13 @@ impl Lab {
             .await
     }
 
-    /// What the operator has changed so far, without events.
+    /// What the operator has changed so far, without events and the lease.
     pub(crate) fn writes(&self) -> Result<Vec<AuditEvent>> {
         let events = self.control_plane.audit_events()?.into_iter();
         Ok(events
             .filter(|event| {
-                event.user.username == OPERATOR && event.is_mutation() && !event.is_about("events")
+                let is_work = !event.is_about("events") && !event.is_about("leases");
+                event.user.username == OPERATOR && event.is_mutation() && is_work
             })
             .collect())
     }
@@ -160,10 +166,20 @@ impl Lab {
 impl Running {
     /// Starts an operator with the rights of its service account.
     pub(crate) async fn start(control_plane: &ControlPlane) -> Result<Self> {
-        let client = control_plane.client_as_service_account("tenantry-system", "tenantry-operator").await?;
+        Self::start_as(control_plane, None).await
+    }
+
+    /// The same as one of several replicas; the audit log knows it by the name that it has in the lease.
+    pub(crate) async fn start_as(control_plane: &ControlPlane, replica: Option<&str>) -> Result<Self> {
         let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let mut settings = settings(&listen)?;
+        settings.leader_election = replica.is_some();
+        settings.identity = replica.map(str::to_owned);
+        let client = match replica {
+            None => control_plane.client_as_service_account("tenantry-system", "tenantry-operator").await?,
+            Some(name) => client_named(control_plane, name).await?,
+        };
         let (stop, stopped) = oneshot::channel::<()>();
-        let settings = settings(&listen)?;
         let task = tokio::spawn(operator::run(client, settings, async move {
             // A dropped sender stops it as well.
             let _ = stopped.await;
@@ -185,6 +201,29 @@ impl Running {
         Ok(())
     }
 
+    /// Ends it as SIGKILL does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        // It was told to end in the middle of something, and that is how it ends.
+        let _ = self.task.await;
+    }
+
+    /// Waits until it ends by itself, and returns why.
+    pub(crate) async fn end(self) -> Result<operator::process::controllers::Error> {
+        let ended = tokio::time::timeout(DEADLINE, self.task).await.context("the operator did not end")??;
+        ended.err().context("the operator ended as if it had been told to")
+    }
+
+    /// Waits until it does the work.
+    pub(crate) async fn until_leader(&self) -> Result<()> {
+        Wait::new("this replica's turn", DEADLINE)
+            .until(async || {
+                let leads = 0.5 < self.metric("tenantry_leader").await?;
+                Ok(if leads { Look::Done(()) } else { Look::NotYet("it stands by".to_owned()) })
+            })
+            .await
+    }
+
     /// A number out of `/metrics`.
     pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
         let text = reqwest::get(format!("http://{}/metrics", self.listen)).await?.text().await?;
@@ -204,6 +243,16 @@ impl Running {
             })
             .await
     }
+}
+
+/// The operator's own user, with a user agent by which the audit log tells replicas apart.
+async fn client_named(control_plane: &ControlPlane, user_agent: &str) -> Result<Client> {
+    let path = control_plane.kubeconfig_for_service_account("tenantry-system", "tenantry-operator")?;
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.headers.push(("user-agent".parse()?, user_agent.parse()?));
+    config.proxy_url = None;
+    Ok(Client::try_from(config)?)
 }
 
 /// An administrator who is also in the group that the policies let pass.

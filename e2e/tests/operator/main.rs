@@ -10,4 +10,5 @@ mod lab;
 mod life;
 mod malformed;
 mod quiet;
+mod replicas;
 mod states;

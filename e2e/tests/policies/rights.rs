@@ -83,6 +83,9 @@ async fn the_operator_writes_only_where_it_bound_its_role(lab: &Lab) -> Result<(
         "patch configmaps tenantry-gateway routes",
         "create configmaps tenantry-gateway routes",
         "create events.events.k8s.io default",
+        "get leases.coordination.k8s.io tenantry-system tenantry-operator",
+        "update leases.coordination.k8s.io tenantry-system tenantry-operator",
+        "create leases.coordination.k8s.io tenantry-system",
     ];
     let no = [
         "list secrets",
@@ -114,6 +117,12 @@ async fn the_operator_writes_only_where_it_bound_its_role(lab: &Lab) -> Result<(
         "delete customresourcedefinitions.apiextensions.k8s.io",
         "delete validatingadmissionpolicies.admissionregistration.k8s.io",
         "create events.events.k8s.io kube-system",
+        "get leases.coordination.k8s.io tenantry-system other",
+        "update leases.coordination.k8s.io tenantry-system other",
+        "list leases.coordination.k8s.io tenantry-system",
+        "delete leases.coordination.k8s.io tenantry-system tenantry-operator",
+        "get leases.coordination.k8s.io kube-system kube-scheduler",
+        "create leases.coordination.k8s.io kube-system",
     ];
     check(&lab.client().await?, OPERATOR, &yes, &no).await
 }

@@ -41,6 +41,8 @@
 //! |---|---|---|---|
 //! | the gateway's | (core) | `configmaps` named `routes` | get, create, patch |
 //! | the operator's | (core) | `secrets` named in `--image-pull-secret` | get |
+//! | the operator's | `coordination.k8s.io` | `leases` named `tenantry-operator` | get, update |
+//! | the operator's | `coordination.k8s.io` | `leases` | create |
 //! | `default` (events of cluster-scoped objects) | `events.k8s.io` | `events` | create, patch |
 //!
 //! Secrets and ConfigMaps are never listed or watched, only got by name.
@@ -64,7 +66,7 @@ pub use events::{Severity, truncated};
 use crate::{
     cluster::{cache::Cache, repairs::Repairs},
     names,
-    process::metrics::Metrics,
+    process::{lease::Term, metrics::Metrics},
 };
 
 /// A client, what we last saw through it, and the count of what we did with it.
@@ -75,13 +77,20 @@ pub struct Cluster {
     repairs: Arc<Repairs>,
     metrics: Arc<Metrics>,
     recorder: Recorder,
+    term: Option<Term>,
 }
 
 impl Cluster {
     /// A door with an empty cache.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         let recorder = Recorder::new(client.clone(), names::OPERATOR.to_owned().into());
-        Self { client, cache: Arc::default(), repairs: Arc::default(), metrics, recorder }
+        Self { client, cache: Arc::default(), repairs: Arc::default(), metrics, recorder, term: None }
+    }
+
+    /// The same door, through which nothing is written any more once the term is over.
+    #[must_use]
+    pub fn during(self, term: Option<Term>) -> Self {
+        Self { term, ..self }
     }
 
     /// What we last saw of every child.
@@ -134,6 +143,16 @@ pub enum Error {
         /// Where it is.
         namespace: String,
     },
+    /// Another replica may be at work.
+    #[error("did not {verb} {kind} {name:?}: the lease has run out")]
+    TermOver {
+        /// What was to be done.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+    },
     /// An object could not be turned into JSON.
     #[error("failed to encode {kind}")]
     Encode {
@@ -152,7 +171,7 @@ impl Error {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },
-            Self::Contested { .. } | Self::Encode { .. } => None,
+            Self::Contested { .. } | Self::TermOver { .. } | Self::Encode { .. } => None,
         }
     }
 
@@ -186,5 +205,29 @@ impl Error {
     /// Another write came first; reading again and retrying helps.
     pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_conflict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+    use tokio::time::{Duration, Instant};
+
+    use super::*;
+    use crate::testing::fake_api::FakeApi;
+
+    #[tokio::test]
+    async fn nothing_is_written_after_the_term() {
+        let api = FakeApi::default();
+        let cluster = Cluster::new(api.client(), Arc::new(Metrics::new().unwrap()));
+        let metadata = ObjectMeta { name: Some(names::ROUTES.to_owned()), ..ObjectMeta::default() };
+        let routes = ConfigMap { metadata, ..ConfigMap::default() };
+        let of = |term| cluster.clone().during(Some(term));
+        of(Term::new(Instant::now())).apply_routes("tenantry-gateway", &routes).await.unwrap();
+        assert_eq!(api.take_calls().len(), 1);
+        let long_ago = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+        let refused = of(Term::new(long_ago)).apply_routes("tenantry-gateway", &routes).await;
+        assert!(matches!(refused, Err(Error::TermOver { verb: "apply", .. })), "{refused:?}");
+        assert_eq!(api.take_calls(), []);
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     },
     malformed::Guarded,
     names,
+    process::lease::Term,
 };
 
 /// What an apply did.
@@ -232,6 +233,9 @@ impl Cluster {
         K: Resource<DynamicType = ()>,
     {
         let kind = K::kind(&()).into_owned();
+        if self.term.as_ref().is_some_and(Term::is_over) {
+            return Err(Error::TermOver { verb, kind, name: name.to_owned() });
+        }
         let result = request.await;
         self.metrics.api_write(verb, &kind, result.is_ok());
         result.map_err(|source| Error::Write { verb, kind, name: name.to_owned(), source: Box::new(source) })

@@ -1,8 +1,20 @@
 //! Builds the watches and starts the controllers.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use futures::{FutureExt, StreamExt, channel::mpsc, future};
+use futures::{
+    FutureExt, StreamExt,
+    channel::mpsc::{self, UnboundedReceiver},
+    future,
+};
 use kube::{
     Client, ResourceExt,
     runtime::{
@@ -10,7 +22,8 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Tenant,
@@ -21,6 +34,7 @@ use crate::{
     process::{
         backoff::{Backoff, random_jitter},
         health::{self, Vitals},
+        lease::{Candidate, Leadership, Lost},
         metrics::Metrics,
         queue::Queue,
         settle,
@@ -30,7 +44,7 @@ use crate::{
     tenant::{self, Context, hosts::Ledger},
 };
 
-/// Why the operator could not start.
+/// Why the operator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address for probes and metrics is not free.
@@ -42,7 +56,16 @@ pub enum Error {
     /// A watch ended, which it never should.
     #[error("a watch ended before its first complete list")]
     WatchEnded,
+    /// Another replica may be at work.
+    #[error("lost the lease")]
+    LeaseLost(#[source] Lost),
+    /// Some work did not come to an end, so the lease was not let go of.
+    #[error("work on the fleet was not finished within {} s", FINISH.as_secs())]
+    Unfinished,
 }
+
+/// What is under way on the fleet as a whole is a few requests.
+const FINISH: Duration = Duration::from_secs(10);
 
 /// The clock of the process.
 #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
@@ -55,7 +78,10 @@ fn random() -> [u8; 32] {
     rand::random()
 }
 
-/// Keeps the cluster as the Tenant objects say, until `shutdown` resolves; reconciles under way are finished.
+/// Keeps the cluster as the Tenant objects say, until `shutdown` resolves; what is under way is finished.
+///
+/// With leader election it first waits for its turn. When it loses the lease it drops everything and returns an error: the
+/// process must end.
 pub async fn run(
     client: Client,
     settings: RunArgs,
@@ -64,32 +90,103 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
     let listener =
         health::bind(settings.listen).await.map_err(|error| Error::Listen(settings.listen, error))?;
-    let cluster = Cluster::new(client, metrics.clone());
     let (wake, woken) = mpsc::unbounded();
     let bell = Bell::new(wake);
-
-    // Dropping the set at the end stops all of it.
-    let mut tasks = JoinSet::new();
-    let children = follow_children(&cluster, &bell, &mut tasks);
-    let ours = follow_ours(&cluster, &metrics, &bell, &mut tasks);
-    let (ready, is_ready) = watch::channel(false);
-    let vitals = OperatorVitals {
-        ready: is_ready,
-        tenants: ours.tenants.clone(),
+    let vitals = Arc::new(OperatorVitals {
+        ready: AtomicBool::new(false),
+        tenants: OnceLock::new(),
         queue: bell.queue.clone(),
         metrics: metrics.clone(),
+    });
+    // Dropping the set at the end stops all of it.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(health::serve(listener, vitals.clone()));
+    let shutdown = shutdown.shared();
+    let mut leadership = tokio::select! {
+        leadership = elected(&client, &settings, &vitals) => leadership,
+        () = shutdown.clone() => return Ok(()),
     };
-    tasks.spawn(health::serve(listener, Arc::new(vitals)));
-    let mut shutdown = std::pin::pin!(shutdown.shared());
+    metrics.leads();
+    let term = leadership.as_ref().map(Leadership::term);
+    let cluster = Cluster::new(client, metrics).during(term);
+    tokio::select! {
+        done = work(cluster, settings, bell, woken, &vitals, shutdown) => done?,
+        lost = lost(leadership.as_mut()) => return Err(Error::LeaseLost(lost)),
+    }
+    if let Some(leadership) = leadership {
+        leadership.release().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for the lease, if there is to be one. A standby is ready: it can take over.
+async fn elected(client: &Client, settings: &RunArgs, vitals: &OperatorVitals) -> Option<Leadership> {
+    if !settings.leader_election {
+        return None;
+    }
+    let random_name = || format!("operator-{}", hex::encode(rand::random::<[u8; 8]>()));
+    let me = settings.identity.clone().unwrap_or_else(random_name);
+    let candidate = Candidate::new(client.clone(), &settings.namespace, me, now);
+    Some(candidate.elected(|| vitals.ready.store(true, Ordering::Relaxed)).await)
+}
+
+async fn lost(leadership: Option<&mut Leadership>) -> Lost {
+    match leadership {
+        Some(leadership) => leadership.hold().await,
+        None => future::pending().await,
+    }
+}
+
+/// Watches and reconciles until `shutdown` resolves; then nothing of it is under way any more.
+async fn work(
+    cluster: Cluster,
+    settings: RunArgs,
+    bell: Bell,
+    woken: UnboundedReceiver<String>,
+    vitals: &OperatorVitals,
+    shutdown: impl Future<Output = ()> + Clone,
+) -> Result<(), Error> {
+    let mut watches = JoinSet::new();
+    let children = follow_children(&cluster, &bell, &mut watches);
+    let ours = follow_ours(&cluster, &vitals.metrics, &bell, &mut watches);
+    let tenants = ours.tenants.clone();
+    // Set once for each process: work begins once.
+    let _ = vitals.tenants.set(tenants.clone());
     tokio::select! {
         complete = wait_for_caches(children, &ours) => complete?,
-        () = &mut shutdown => return Ok(()),
+        () = shutdown.clone() => return Ok(()),
     }
-    tracing::info!(tenants = ours.tenants.len(), "caches are complete");
+    tracing::info!(tenants = tenants.len(), "caches are complete");
+    let concurrency = settings.concurrency;
+    let ctx = Arc::new(context(cluster, settings, &bell, ours, vitals.metrics.clone()));
+    let finish = CancellationToken::new();
+    let mut fleet_work = spawn_fleet_work(&ctx, &bell, &finish);
+    vitals.ready.store(true, Ordering::Relaxed);
 
-    let tenants = ours.tenants.clone();
+    let woken = woken.map(|name: String| Ok::<_, std::convert::Infallible>(ObjectRef::new(&name)));
+    controller::applier(
+        |tenant, ctx| tenant::reconcile(tenant, ctx).boxed(),
+        tenant::error_policy,
+        ctx,
+        tenants,
+        // When nothing comes any more, the reconciles under way are finished and the stream ends.
+        woken.take_until(shutdown),
+        controller::Config::default().concurrency(concurrency),
+    )
+    .for_each(|result| {
+        log_outcome(&result, &bell.queue);
+        future::ready(())
+    })
+    .await;
+    finish.cancel();
+    let finished = async { while fleet_work.join_next().await.is_some() {} };
+    timeout(FINISH, finished).await.map_err(|_| Error::Unfinished)
+}
+
+fn context(cluster: Cluster, settings: RunArgs, bell: &Bell, ours: Ours, metrics: Arc<Metrics>) -> Context {
     let fleet = malformed::fleet(&ours.tenants, &ours.malformed);
-    let ctx = Arc::new(Context {
+    Context {
         hosts: Ledger::new(&settings.base_domain, granted_hosts(fleet)).into(),
         cluster,
         tenants: ours.tenants,
@@ -103,28 +200,8 @@ pub async fn run(
         now,
         random,
         written: std::sync::Mutex::default(),
-        settings: settings.clone(),
-    });
-    spawn_fleet_work(&mut tasks, &ctx, &bell);
-    ready.send_replace(true);
-
-    let woken = woken.map(|name: String| Ok::<_, std::convert::Infallible>(ObjectRef::new(&name)));
-    controller::applier(
-        |tenant, ctx| tenant::reconcile(tenant, ctx).boxed(),
-        tenant::error_policy,
-        ctx,
-        tenants,
-        // When nothing comes any more, the reconciles under way are finished and the stream ends.
-        woken.take_until(shutdown),
-        controller::Config::default().concurrency(settings.concurrency),
-    )
-    .for_each(|result| {
-        log_outcome(&result, &bell.queue);
-        future::ready(())
-    })
-    .await;
-    tracing::info!("stopped");
-    Ok(())
+        settings,
+    }
 }
 
 async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> Result<(), Error> {
@@ -150,9 +227,10 @@ fn granted_hosts(mut tenants: Vec<Arc<Tenant>>) -> Vec<(String, Host)> {
 }
 
 /// The route table, the finalizers on Plans and Releases, and the news of malformed objects, each kept by one task.
-fn spawn_fleet_work(tasks: &mut JoinSet<()>, ctx: &Arc<Context>, bell: &Bell) {
+fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
     let (this, changed) = (ctx.clone(), bell.fleet.clone());
-    tasks.spawn(settle::keep("routes", changed, random_jitter, move || {
+    tasks.spawn(settle::keep("routes", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
         async move {
             let fleet = malformed::fleet(&ctx.tenants, &ctx.malformed);
@@ -161,17 +239,18 @@ fn spawn_fleet_work(tasks: &mut JoinSet<()>, ctx: &Arc<Context>, bell: &Bell) {
         }
     }));
     let (this, changed) = (ctx.clone(), bell.references.clone());
-    tasks.spawn(settle::keep("references", changed, random_jitter, move || {
+    tasks.spawn(settle::keep("references", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
         async move {
             references::settle(&ctx.cluster, &ctx.tenants, &ctx.plans, &ctx.releases, &ctx.malformed).await
         }
     }));
     let (this, changed) = (ctx.clone(), bell.malformed.clone());
-    tasks.spawn(settle::keep("malformed objects", changed, random_jitter, move || {
+    tasks.spawn(settle::keep("malformed objects", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
         async move { malformed::report(&ctx).await }
     }));
+    tasks
 }
 
 type Outcome = Result<
@@ -200,19 +279,20 @@ fn log_outcome(outcome: &Outcome, queue: &Queue) {
 }
 
 struct OperatorVitals {
-    ready: watch::Receiver<bool>,
-    tenants: Store<Tenant>,
+    ready: AtomicBool,
+    /// Known once this replica does the work.
+    tenants: OnceLock<Store<Tenant>>,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
 }
 
 impl Vitals for OperatorVitals {
     fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        self.ready.load(Ordering::Relaxed)
     }
 
     fn metrics(&self) -> Result<String, prometheus::Error> {
-        let tenants = self.tenants.state();
+        let tenants = self.tenants.get().map(Store::state).unwrap_or_default();
         self.metrics.render(tenants.iter().map(AsRef::as_ref), self.queue.len())
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 /// What the endpoints show.
 pub trait Vitals: Send + Sync + 'static {
-    /// Caches are complete, so what is decided is decided on the whole picture.
+    /// It can do its part: its caches are complete, or it stands by for the replica that works.
     fn is_ready(&self) -> bool;
     /// In Prometheus' text format.
     fn metrics(&self) -> Result<String, prometheus::Error>;

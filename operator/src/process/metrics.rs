@@ -30,6 +30,7 @@ pub struct Metrics {
     watch_failures: IntCounterVec,
     routes: IntGauge,
     malformed: IntGaugeVec,
+    leader: IntGauge,
 }
 
 impl Metrics {
@@ -82,6 +83,7 @@ impl Metrics {
                 Opts::new("malformed_objects", "Objects of ours that cannot be read and are left alone"),
                 &["kind"],
             )?,
+            leader: IntGauge::new("leader", "1 while this replica does the work, 0 while it stands by")?,
             registry,
         };
         metrics.register()?;
@@ -93,7 +95,7 @@ impl Metrics {
         let build =
             Gauge::with_opts(Opts::new("build_info", "Version of the operator").const_labels(labels.into()))?;
         build.set(1.0);
-        let all: [Box<dyn prometheus::core::Collector>; 14] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(build),
             Box::new(self.reconcile_seconds.clone()),
             Box::new(self.reconciling.clone()),
@@ -107,6 +109,7 @@ impl Metrics {
             Box::new(self.watch_failures.clone()),
             Box::new(self.routes.clone()),
             Box::new(self.malformed.clone()),
+            Box::new(self.leader.clone()),
             Box::new(prometheus::process_collector::ProcessCollector::for_self()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
@@ -143,6 +146,11 @@ impl Metrics {
     /// How many hosts the route table has.
     pub fn routes_written(&self, count: usize) {
         self.routes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// This replica does the work from now on.
+    pub fn leads(&self) {
+        self.leader.set(1);
     }
 
     /// How many objects of a kind cannot be read.

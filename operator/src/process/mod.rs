@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod controllers;
 pub mod health;
+pub mod lease;
 pub mod metrics;
 pub mod queue;
 pub mod settle;

@@ -3,16 +3,19 @@
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::process::backoff::Backoff;
 
 /// Looked at this often even when nothing seems to change.
 const RESYNC: Duration = Duration::from_mins(5);
 
-/// Runs `work` now and after every change, for ever. Changes during a run lead to one more run.
+/// Runs `work` now and after every change, until `stop` is set; a run under way is finished. Changes during a run lead to
+/// one more run.
 pub async fn keep<F, E>(
     what: &'static str,
     changed: Arc<Notify>,
+    stop: CancellationToken,
     jitter: fn() -> f64,
     mut work: impl FnMut() -> F,
 ) where
@@ -32,7 +35,10 @@ pub async fn keep<F, E>(
                 wait
             }
         };
-        // A timeout is as good as a change: either way it is time to look again.
-        let _ = timeout(wait, changed.notified()).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // A timeout is as good as a change: either way it is time to look again.
+            _ = timeout(wait, changed.notified()) => (),
+        }
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn follow_ours(
 ) -> Ours {
     let malformed = Arc::new(Registry::default());
     let to = bell.clone();
-    let keeper = Keeper::new(&malformed);
+    let keeper = Keeper::<Tenant>::new(&malformed);
     let tenants = keeper.writer.as_reader();
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
         to.tenant(name);
@@ -116,13 +116,13 @@ pub(super) fn follow_ours(
         to.references.notify_one();
     }));
     let (to, fleet) = (bell.clone(), tenants.clone());
-    let keeper = Keeper::new(&malformed);
+    let keeper = Keeper::<Plan>::new(&malformed);
     let plans = keeper.writer.as_reader();
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
         wake_users(&to, &fleet, |tenant| tenant.spec.plan == name);
     }));
     let (to, fleet) = (bell.clone(), tenants.clone());
-    let keeper = Keeper::new(&malformed);
+    let keeper = Keeper::<Release>::new(&malformed);
     let releases = keeper.writer.as_reader();
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
         let name = Some(name);

@@ -139,6 +139,7 @@ impl Error {
                 cluster::Error::Read { .. } => "ReadFailed",
                 cluster::Error::Write { .. } => "WriteFailed",
                 cluster::Error::Contested { .. } => "Contested",
+                cluster::Error::TermOver { .. } => "NotLeader",
                 cluster::Error::Encode { .. } => "EncodeFailed",
             },
         }

@@ -122,6 +122,7 @@ impl State {
         let answer = match *method {
             Method::GET => self.objects.get(path).map_or_else(not_found, |object| (200, object.clone())),
             Method::POST => self.create(path, body),
+            Method::PUT => self.replace(path, body),
             Method::PATCH => self.patch(path, body),
             Method::DELETE => self.delete(path, body),
             _ => refusal(405, "MethodNotAllowed", "not here"),
@@ -139,6 +140,18 @@ impl State {
             return refusal(409, "AlreadyExists", "it is there");
         }
         (201, self.store(&path, body.clone()))
+    }
+
+    fn replace(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        match self.objects.get(path) {
+            None => not_found(),
+            Some(present)
+                if present["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] =>
+            {
+                refusal(409, "Conflict", "it has changed")
+            }
+            Some(_) => (200, self.store(path, body.clone())),
+        }
     }
 
     fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
