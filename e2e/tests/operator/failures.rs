@@ -1,7 +1,10 @@
 //! Whatever is wrong is named, with what to do; and heals when the cause goes.
 
 use anyhow::Result;
-use e2e::cluster::control_plane::{Outcome, Workload};
+use e2e::{
+    cluster::control_plane::{Outcome, Workload},
+    host::wait::{Look, Wait},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Namespace, Secret},
@@ -13,7 +16,7 @@ use kube::{
 use operator::api::{Plan, Release, Tenant};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, NAMESPACE, message, migrations_succeed, plan, release, tenant};
+use crate::lab::{DEADLINE, Lab, NAMESPACE, message, migrations_succeed, plan, release, tenant};
 
 #[tokio::test]
 async fn an_unknown_plan_or_release_freezes_and_heals() -> Result<()> {
@@ -21,12 +24,14 @@ async fn an_unknown_plan_or_release_freezes_and_heals() -> Result<()> {
     let mut unknown = tenant("acme");
     unknown["spec"]["plan"] = json!("gold");
     lab.create::<Tenant>(unknown).await?;
-    let frozen = lab.until_reason("acme", "False", "PlanNotFound").await?;
-    assert!(
-        message(&frozen).contains("gold") && message(&frozen).contains("one of: standard"),
-        "{}",
-        message(&frozen)
-    );
+    // The tenant may be seen before the plan that exists: then the message is renewed.
+    Wait::new("a message that names the plan that is missing and the one that exists", DEADLINE)
+        .until(async || {
+            let text = message(&lab.until_reason("acme", "False", "PlanNotFound").await?);
+            let names_both = text.contains("gold") && text.contains("one of: standard");
+            Ok(if names_both { Look::Done(()) } else { Look::NotYet(text) })
+        })
+        .await?;
     lab.create::<Plan>(plan("gold")).await?;
     lab.until_ready("acme").await?;
 

@@ -115,19 +115,21 @@ pub(super) fn follow_ours(
         to.fleet.notify_one();
         to.references.notify_one();
     }));
-    let (to, fleet) = (bell.clone(), tenants.clone());
     let keeper = Keeper::<Plan>::new(&malformed);
     let plans = keeper.writer.as_reader();
+    let (to, fleet, known) = (bell.clone(), tenants.clone(), plans.clone());
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
-        wake_users(&to, &fleet, |tenant| tenant.spec.plan == name);
+        wake_users(&to, &fleet, |tenant| tenant.spec.plan == name || is_absent(&known, &tenant.spec.plan));
     }));
-    let (to, fleet) = (bell.clone(), tenants.clone());
     let keeper = Keeper::<Release>::new(&malformed);
     let releases = keeper.writer.as_reader();
+    let (to, fleet, known) = (bell.clone(), tenants.clone(), releases.clone());
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
         let name = Some(name);
         wake_users(&to, &fleet, |tenant| {
-            tenant.spec.release == name || tenant.status.as_ref().is_some_and(|status| status.release == name)
+            tenant.spec.release == name
+                || tenant.status.as_ref().is_some_and(|status| status.release == name)
+                || tenant.spec.release.as_deref().is_some_and(|wanted| is_absent(&known, wanted))
         });
     }));
     Ours { tenants, plans, releases, malformed }
@@ -138,6 +140,14 @@ fn wake_users(bell: &Bell, tenants: &Store<Tenant>, uses: impl Fn(&Tenant) -> bo
         bell.tenant(tenant.name_any());
     }
     bell.references.notify_one();
+}
+
+/// Then the tenant's condition names those that there are, and they have changed.
+fn is_absent<K>(known: &Store<K>, name: &str) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    known.get(&ObjectRef::new(name)).is_none()
 }
 
 /// Keeps what we know of one kind of ours true, and names every object that changed or went. Ends never.
