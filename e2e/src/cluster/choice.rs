@@ -10,7 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, Forward, ImageArchive, existing::Existing, kind, kind::Kind, native::Native};
+use super::{
+    Cluster, Forward, ImageArchive, existing::Existing, kind, kind::Kind, native::Native, programs::Programs,
+};
 use crate::{
     host::files,
     toolchain::{self, cache},
@@ -124,7 +126,7 @@ fn recorded(record: &Path) -> Result<Option<Chosen>> {
 }
 
 async fn fitting() -> Result<Provider> {
-    if kind::is_available().await {
+    if kind::is_available(&Programs::default()).await {
         return Ok(Provider::Kind);
     }
     if rustix::process::geteuid().is_root() && toolchain::has_apt() {

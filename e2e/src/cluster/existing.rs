@@ -8,13 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::process::Command;
 
-use super::{Cluster, Forward, ImageArchive, nodes_status, port_forward, state_directory};
-use crate::{
-    host::{command::run, files, progress::step},
-    toolchain::{self, Tool},
+use super::{
+    Cluster, Forward, ImageArchive, nodes_status, port_forward, programs::Programs, state_directory,
 };
+use crate::host::{command::run, files, progress::step};
 
 /// Pushing goes over somebody's network.
 const PUSH: Duration = Duration::from_mins(15);
@@ -28,6 +26,7 @@ pub(super) struct Existing {
     registry: Option<String>,
     state: PathBuf,
     kubeconfig: PathBuf,
+    programs: Programs,
 }
 
 impl Existing {
@@ -40,6 +39,7 @@ impl Existing {
             registry: registry.map(|registry| registry.trim_end_matches('/').to_owned()),
             kubeconfig: state.join("kubeconfig"),
             state,
+            programs: Programs::default(),
         })
     }
 
@@ -57,12 +57,11 @@ impl Cluster for Existing {
     /// Copies the context's credentials, so that a later change of the user's own kubeconfig does not lead us elsewhere.
     async fn up(&self) -> Result<()> {
         fs::create_dir_all(&self.state)?;
-        let kubectl = toolchain::binary(Tool::Kubectl).await?;
-        let mut view = Command::new(&kubectl);
+        let mut view = self.programs.kubectl().await?;
         view.args(["config", "view", "--raw", "--minify", "--flatten", "--context", &self.context]);
         let kubeconfig = run(&mut view, DEADLINE).await?;
         files::write_atomically(&self.kubeconfig, kubeconfig.as_bytes())?;
-        let mut probe = Command::new(&kubectl);
+        let mut probe = self.programs.kubectl().await?;
         probe.arg("--kubeconfig").arg(&self.kubeconfig).args(["get", "--raw=/readyz"]);
         let probe = run(&mut probe, DEADLINE).await;
         probe.with_context(|| format!("the cluster of context {} is not ready", self.context)).map(|_| ())
@@ -97,13 +96,13 @@ impl Cluster for Existing {
     async fn load_images(&self, images: &[ImageArchive]) -> Result<()> {
         let registry = self.registry()?;
         // skopeo copies an image bit by bit; docker and buildah would pack it anew, under another digest.
-        toolchain::debian_packages(&["skopeo"]).await?;
+        self.programs.ensure_packages(&["skopeo"]).await?;
         for image in images {
             let Some(tag) = image.digest.strip_prefix("sha256:").and_then(|digits| digits.get(..12)) else {
                 bail!("{} is no digest", image.digest);
             };
             let name = pushed_name(registry, &image.repository);
-            let mut copy = Command::new("skopeo");
+            let mut copy = self.programs.command("skopeo");
             copy.args(["copy", "--quiet", "--preserve-digests"]);
             if registry.starts_with("localhost") || registry.starts_with("127.0.0.1") {
                 copy.arg("--dest-tls-verify=false");
@@ -120,17 +119,4 @@ impl Cluster for Existing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_named_below_the_registry() {
-        let cluster = Existing::new("test", "somewhere", Some("registry.example/team/")).unwrap();
-        let image = ImageArchive {
-            path: PathBuf::new(),
-            repository: "docker.io/tenantry/crm-app".to_owned(),
-            digest: "sha256:00".to_owned(),
-        };
-        assert_eq!(cluster.image_reference(&image), "registry.example/team/crm-app@sha256:00");
-    }
-}
+mod tests;

@@ -4,16 +4,17 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use super::{Cluster, Forward, ImageArchive, nodes_status, port_forward, state_directory};
+use super::{
+    Cluster, Forward, ImageArchive, nodes_status, port_forward, programs::Programs, state_directory,
+};
 use crate::host::{
-    command::{run, succeeds},
+    command::{run, run_with_file},
     files,
     progress::step,
 };
@@ -22,6 +23,8 @@ use crate::host::{
 const CREATE: Duration = Duration::from_mins(10);
 /// Everything else.
 const DEADLINE: Duration = Duration::from_mins(2);
+/// What works answers so soon.
+const QUICKLY: Duration = Duration::from_secs(5);
 
 /// A cluster in Docker.
 #[derive(Clone, Debug)]
@@ -29,30 +32,45 @@ pub(super) struct Kind {
     name: String,
     state: PathBuf,
     kubeconfig: PathBuf,
+    programs: Programs,
 }
 
 /// Whether Docker answers and `kind` is there.
-pub(super) async fn is_available() -> bool {
-    let quickly = Duration::from_secs(5);
-    succeeds(Command::new("kind").arg("version"), quickly).await
-        && succeeds(Command::new("docker").arg("info"), quickly).await
+pub(super) async fn is_available(programs: &Programs) -> bool {
+    check(programs).await.is_ok()
+}
+
+/// Says what is missing.
+async fn check(programs: &Programs) -> Result<()> {
+    run(programs.command("kind").arg("version"), QUICKLY).await.context(
+        "kind does not work here: install it (https://kind.sigs.k8s.io), or choose another --provider",
+    )?;
+    run(programs.command("docker").arg("info"), QUICKLY)
+        .await
+        .context("Docker does not answer: start it, or choose another --provider")?;
+    Ok(())
 }
 
 impl Kind {
     /// The cluster of this name, whether it runs or not.
     pub(super) fn new(name: &str) -> Result<Self> {
         let state = state_directory(name)?;
-        Ok(Self { name: format!("tenantry-{name}"), kubeconfig: state.join("kubeconfig"), state })
+        Ok(Self {
+            name: format!("tenantry-{name}"),
+            kubeconfig: state.join("kubeconfig"),
+            state,
+            programs: Programs::default(),
+        })
     }
 
     fn kind(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("kind");
+        let mut command = self.programs.command("kind");
         command.args(words).args(["--name", &self.name]);
         command
     }
 
     async fn exists(&self) -> Result<bool> {
-        let clusters = run(Command::new("kind").args(["get", "clusters"]), DEADLINE).await?;
+        let clusters = run(self.programs.command("kind").args(["get", "clusters"]), DEADLINE).await?;
         Ok(clusters.lines().any(|cluster| cluster == self.name))
     }
 
@@ -61,25 +79,23 @@ impl Kind {
     async fn import(&self, node: &str, image: &ImageArchive) -> Result<()> {
         let archive =
             fs::File::open(&image.path).with_context(|| format!("cannot read {}", image.path.display()))?;
-        let mut child = Command::new("docker")
-            .args(["exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import"])
-            .args(["--digests", "--base-name", &image.repository, "-"])
-            .stdin(Stdio::from(archive))
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start `docker`")?;
-        let status =
-            tokio::time::timeout(DEADLINE, child.wait()).await.context("importing takes too long")??;
-        if !status.success() {
-            bail!("importing {} into {node} failed with {status}", image.repository);
-        }
-        Ok(())
+        let mut import = self.programs.command("docker");
+        import.args(["exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import"]).args([
+            "--digests",
+            "--base-name",
+            &image.repository,
+            "-",
+        ]);
+        run_with_file(&mut import, archive, DEADLINE)
+            .await
+            .with_context(|| format!("cannot import {} into {node}", image.repository))
+            .map(drop)
     }
 }
 
 impl Cluster for Kind {
     async fn up(&self) -> Result<()> {
+        check(&self.programs).await?;
         fs::create_dir_all(&self.state)?;
         let _lock = files::lock(&self.state.with_extension("lock"), "starts or stops this cluster").await?;
         let kubeconfig = self.kubeconfig.to_str().context("the cache folder's path is not UTF-8")?;
@@ -128,3 +144,6 @@ impl Cluster for Kind {
         port_forward::ensure(&self.state, &self.kubeconfig, forward).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod part;
 mod pki;
 pub mod port_forward;
 mod program;
+mod programs;
 mod server_parts;
 
 use std::{

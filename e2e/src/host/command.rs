@@ -1,9 +1,17 @@
 //! Programs run to their end, with a deadline and an error that explains itself.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    fs::File,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
-use tokio::{io::AsyncWriteExt, process::Command};
+use futures::future::BoxFuture;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+};
 
 /// Lines of output that an error quotes.
 const TAIL_LINES: usize = 20;
@@ -15,18 +23,37 @@ pub async fn run(command: &mut Command, deadline: Duration) -> Result<String> {
 
 /// Runs a program to its end with `input` on standard input, and returns what it wrote to standard output.
 pub async fn run_with_input(command: &mut Command, input: &str, deadline: Duration) -> Result<String> {
-    let name = display(command);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
+    let (name, mut child) = start(command, Stdio::piped())?;
     let mut stdin = child.stdin.take().context("standard input was not piped")?;
-    let work = async {
+    let work = Box::pin(async {
         // A program may exit without reading its input; what it says about that is in its output.
         let feed = async {
             let _ = stdin.write_all(input.as_bytes()).await;
             drop(stdin);
         };
         tokio::join!(feed, child.wait_with_output()).1
-    };
+    });
+    finish(&name, work, deadline).await
+}
+
+/// Runs a program to its end with a file on standard input, and returns what it wrote to standard output.
+pub async fn run_with_file(command: &mut Command, input: File, deadline: Duration) -> Result<String> {
+    let (name, child) = start(command, Stdio::from(input))?;
+    finish(&name, Box::pin(child.wait_with_output()), deadline).await
+}
+
+fn start(command: &mut Command, input: Stdio) -> Result<(String, Child)> {
+    let name = display(command);
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
+    Ok((name, child))
+}
+
+async fn finish(
+    name: &str,
+    work: BoxFuture<'_, std::io::Result<Output>>,
+    deadline: Duration,
+) -> Result<String> {
     let output = tokio::time::timeout(deadline, work)
         .await
         .with_context(|| format!("`{name}` did not finish within {} s", deadline.as_secs()))?
