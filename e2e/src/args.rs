@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::{
     bench,
     cluster::{Choice, port_forward::HoldArgs},
-    demo, images,
+    demo, faults, images,
     network_policy::AgentArgs,
     verify,
 };
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Measure a fleet that is up, beside floors of the same run
     Bench(bench::Args),
+    /// Break things between an operator and an API server, and see whether tenants end as if nothing had happened
+    Faults(faults::Args),
     /// Run a command with DATABASE_URL leading to a fresh PostgreSQL 17: `cargo e2e postgres -- cargo test -p crm-app`
     Postgres(images::PostgresArgs),
     /// Write `crm-app/.sqlx` anew, after a change of the CRM's SQL
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     /// Enforce NetworkPolicies on the node of a native cluster
     #[command(hide = true)]
     NetworkPolicyAgent(AgentArgs),
+    /// Be the operator that `faults` kills
+    #[command(hide = true)]
+    Operator(Box<faults::OperatorArgs>),
     /// Hold a loopback port that leads into a cluster
     #[command(hide = true)]
     PortForward(HoldArgs),

@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`host`] talks to the machine, [`toolchain`] gets what the machine lacks, [`cluster`] starts a Kubernetes,
 //! [`network_policy`] enforces its policies, [`images`] builds what runs on it, [`demo`] and [`verify`] are the two commands
-//! that README promises.
+//! that README promises, [`faults`] breaks things between the operator and its API server.
 
 pub mod bench;
 pub mod cluster;
 pub mod demo;
+pub mod faults;
 pub mod fleet;
 pub mod helm;
 pub mod host;

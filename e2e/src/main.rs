@@ -13,7 +13,7 @@ use clap::Parser;
 use e2e::{
     bench,
     cluster::{self, Cluster, kubeconfig, native, port_forward},
-    demo, images, network_policy, queries,
+    demo, faults, images, network_policy, queries,
     toolchain::{self, Tool},
     verify,
 };
@@ -58,6 +58,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => return demo::run(arguments).await,
         Command::Verify(arguments) => return verify::run(arguments).await,
         Command::Bench(arguments) => return bench::run(arguments).await,
+        Command::Faults(arguments) => return faults::run(arguments).await,
+        Command::Operator(arguments) => faults::operator(*arguments).await?,
         Command::Postgres(arguments) => return images::run_postgres(arguments).await,
         Command::Queries => queries::write().await?,
         Command::NetworkPolicyAgent(arguments) => Box::pin(network_policy::run(arguments)).await?,

@@ -7,6 +7,8 @@ pub mod args; // Every flag and environment variable.
 pub mod cluster; // The only door to the Kubernetes API: reads, writes, watches, events. Lists the rights that are needed.
 pub mod gateway; // `operator gateway`: the tenants' web addresses.
 pub mod malformed; // Objects of ours that cannot be read: set aside, told, and otherwise left alone.
+#[cfg(feature = "mutants")]
+pub mod mutants; // Broken on purpose, for tests only.
 pub mod names; // Names, and every label, annotation and child name derived from them.
 pub mod process; // What keeps the process alive and visible: start-up, backoff, health, metrics, log.
 pub mod quantity; // Amounts in the form in which the API server stores them.

@@ -4,11 +4,11 @@ use std::{fs, io::Write};
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use kube::Client;
+use kube::Config;
 use operator::{
     api,
     args::{Cli, Command, CrdsArgs, RunArgs},
-    definition_yaml, gateway,
+    cluster, definition_yaml, gateway,
     process::telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("failed to find a cluster")?;
+    let config = Config::infer().await.context("failed to find a cluster")?;
+    let client = cluster::client(config).context("failed to make a client for the cluster")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = async move {

@@ -76,7 +76,7 @@ impl Step {
             Self::Lint => "clippy finds nothing",
             Self::Licences => "licences, sources and banned crates of all dependencies",
             Self::Tests => "unit, property, mock and database tests; generated files are fresh",
-            Self::ControlPlane => "operator, chart and policies on a real API server without nodes",
+            Self::ControlPlane => "operator, chart, policies and faults on a real API server without nodes",
             Self::Images => "the images build and keep to their sizes",
             Self::Install => "a cluster, the chart and three tenants, as in the demo",
             Self::Fleet => "isolation, states, failures and healing on the real cluster",
@@ -118,7 +118,7 @@ impl Step {
             Self::Licences => licences().await,
             Self::Tests => tests().await,
             Self::ControlPlane => {
-                cluster_tests(&["api", "operator", "chart", "policies", "control_plane"]).await
+                cluster_tests(&["api", "operator", "faults", "chart", "policies", "control_plane"]).await
             }
             Self::Images => images::build().await.map(|_| Tally::PASSED),
             Self::Install => demo::install(CLUSTER).await.map(|_| Tally::PASSED),

@@ -55,6 +55,7 @@ pub mod watch;
 pub mod write;
 
 mod events;
+mod patience;
 mod read;
 
 use std::sync::Arc;
@@ -62,6 +63,7 @@ use std::sync::Arc;
 use kube::{Client, runtime::events::Recorder};
 
 pub use events::{Severity, truncated};
+pub use patience::client;
 
 use crate::{
     cluster::{cache::Cache, repairs::Repairs},

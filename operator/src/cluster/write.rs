@@ -125,6 +125,8 @@ impl Cluster {
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
+        #[cfg(feature = "mutants")]
+        let params = crate::mutants::delete_params(params);
         match self.write::<K, _>("delete", name, api.delete(name, &params)).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_conflict() || error.status().is_some_and(Status::is_not_found) => Ok(()),

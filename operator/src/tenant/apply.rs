@@ -146,6 +146,12 @@ where
 async fn ensure_credentials(ctx: &Context, tenant: &ValidTenant, observed: &Observed) -> Result<(), Error> {
     let name = child::DATABASE_CREDENTIALS;
     match &observed.credentials {
+        #[cfg(feature = "mutants")]
+        None if crate::mutants::is(crate::mutants::Mutant::RemakesSecrets) => {
+            let random = Credentials { owner: (ctx.random)(), app: (ctx.random)(), backup: (ctx.random)() };
+            let secret = build::credentials(tenant, &random);
+            ctx.cluster.apply_unwatched(None, &secret).await.map(drop).map_err(Error::Cluster)
+        }
         Some(secret) => complete(tenant, name, secret, &CREDENTIAL_KEYS),
         None if observed.seen.get(Kind::StatefulSet, child::DATABASE).is_some() => {
             Err(Error::SecretLost { name: name.to_owned(), namespace: tenant.namespace.clone() })
@@ -283,6 +289,10 @@ async fn prune(
             && !wanted.contains(&(key.kind, key.name.clone()))
     });
     let (cluster, namespace) = (&ctx.cluster, &tenant.namespace);
+    #[cfg(feature = "mutants")]
+    let unwanted = unwanted.filter(|(key, _)| crate::mutants::remembers(namespace, key.kind, &key.name));
+    #[cfg(feature = "mutants")]
+    crate::mutants::remember(namespace, wanted);
     for (key, child) in unwanted {
         let (name, uid) = (&key.name, &child.uid);
         match key.kind {

@@ -110,6 +110,10 @@ async fn next_step(
             let note = format!("removing {}", step.describe());
             ctx.cluster.event(tenant, Severity::Normal, "Delete", step.reason(), &note).await;
         }
+        #[cfg(feature = "mutants")]
+        if crate::mutants::is(crate::mutants::Mutant::LetsGoFirst) && step == Step::Namespace {
+            let_go(tenant, ctx, progress).await?;
+        }
         for (key, child) in todo.drain(..) {
             delete(ctx, &key, &child.uid).await?;
         }

@@ -107,6 +107,10 @@ pub struct Progress {
 pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
     let name = tenant.name_any();
     let _timer = ctx.metrics.reconcile_started(ctx.queue.started(&name));
+    #[cfg(feature = "mutants")]
+    if crate::mutants::believes(tenant.clone(), &ctx).await? {
+        return Ok(Action::await_change());
+    }
     let tenant = ctx.freshest(tenant);
     let mut progress = Progress::default();
     let outcome = Box::pin(converge(&tenant, &ctx, &mut progress)).await;
@@ -255,7 +259,7 @@ pub fn is_confirmed(tenant: &Tenant) -> bool {
 
 impl Context {
     /// The newest version of a tenant that we know: from the watch, or from our own last write.
-    fn freshest(&self, tenant: Arc<Tenant>) -> Arc<Tenant> {
+    pub(crate) fn freshest(&self, tenant: Arc<Tenant>) -> Arc<Tenant> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         match written.get(&tenant.name_any()) {
             Some(own)
@@ -271,7 +275,7 @@ impl Context {
         }
     }
 
-    fn remember(&self, tenant: Tenant) {
+    pub(crate) fn remember(&self, tenant: Tenant) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.insert(tenant.name_any(), Arc::new(tenant));
     }

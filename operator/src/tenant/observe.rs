@@ -156,7 +156,10 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     if observed.namespace == NamespaceState::Ours
         && observed.seen.get(Kind::RoleBinding, names::OPERATOR).is_some()
     {
-        read_by_name(tenant, ctx, &namespace, &mut observed).await?;
+        let read = read_by_name(tenant, ctx, &namespace, &mut observed).await;
+        #[cfg(feature = "mutants")]
+        let read = crate::mutants::outcome_of_reading(read);
+        read?;
     }
     read_pull_secret_sources(ctx, &mut observed).await?;
     Ok(observed)
