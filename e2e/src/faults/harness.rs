@@ -23,7 +23,7 @@ use super::{
     plan::Fault,
     process::{Process, Program, touch},
     proxy::Proxy,
-    trace::{Counts, Subject, Target, Trace},
+    trace::{Counts, Subject, Target, Trace, Write},
 };
 use crate::{
     cluster::{
@@ -142,11 +142,16 @@ impl Harness {
 
     /// Lets a tenant live undisturbed: with this the faults are compared.
     pub async fn learn(&mut self) -> Result<()> {
-        // What the first operator of a cluster makes belongs to no tenant.
+        // The route table, which the first operator of a cluster makes, belongs to no tenant.
         self.keep_operator().await?;
-        Wait::new("the first operator to come to rest", UNDISTURBED)
+        Wait::new("the route table of the first operator", UNDISTURBED)
             .until(async || {
-                Ok(if self.rests().await? { Look::Done(()) } else { Look::NotYet(String::new()) })
+                let made = self.proxy.trace().writes.iter().any(Write::succeeded);
+                Ok(if made && self.rests().await? {
+                    Look::Done(())
+                } else {
+                    Look::NotYet("not there".to_owned())
+                })
             })
             .await?;
         self.references = self.live().await?;
