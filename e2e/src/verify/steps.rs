@@ -28,6 +28,7 @@ pub(super) enum Step {
     Licences,
     Tests,
     ControlPlane,
+    Faults,
     Images,
     Install,
     Fleet,
@@ -37,13 +38,14 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Format,
         Self::FrontEnd,
         Self::Lint,
         Self::Licences,
         Self::Tests,
         Self::ControlPlane,
+        Self::Faults,
         Self::Images,
         Self::Install,
         Self::Fleet,
@@ -60,6 +62,7 @@ impl Step {
             Self::Licences => "licences",
             Self::Tests => "tests",
             Self::ControlPlane => "control-plane",
+            Self::Faults => "faults",
             Self::Images => "images",
             Self::Install => "install",
             Self::Fleet => "fleet",
@@ -76,7 +79,8 @@ impl Step {
             Self::Lint => "clippy finds nothing",
             Self::Licences => "licences, sources and banned crates of all dependencies",
             Self::Tests => "unit, property, mock and database tests; generated files are fresh",
-            Self::ControlPlane => "operator, chart, policies and faults on a real API server without nodes",
+            Self::ControlPlane => "kinds, operator, chart and policies on a real API server without nodes",
+            Self::Faults => "the operator killed at its writes; operators broken on purpose are caught",
             Self::Images => "the images build and keep to their sizes",
             Self::Install => "a cluster, the chart and three tenants, as in the demo",
             Self::Fleet => "isolation, states, failures and healing on the real cluster",
@@ -91,6 +95,7 @@ impl Step {
         match self {
             Self::Format | Self::FrontEnd | Self::Lint | Self::Licences | Self::Tests => false,
             Self::ControlPlane
+            | Self::Faults
             | Self::Images
             | Self::Install
             | Self::Fleet
@@ -117,15 +122,17 @@ impl Step {
             Self::Lint => lint().await,
             Self::Licences => licences().await,
             Self::Tests => tests().await,
+            // Each test has an API server of its own, so two may run at once.
             Self::ControlPlane => {
-                cluster_tests(&["api", "operator", "faults", "chart", "policies", "control_plane"]).await
+                cluster_tests(&["api", "operator", "chart", "policies", "control_plane"], 2).await
             }
+            Self::Faults => cluster_tests(&["faults"], 1).await,
             Self::Images => images::build().await.map(|_| Tally::PASSED),
             Self::Install => demo::install(CLUSTER).await.map(|_| Tally::PASSED),
-            Self::Fleet => cluster_tests(&["fleet"]).await,
+            Self::Fleet => cluster_tests(&["fleet"], 1).await,
             Self::Browser => browser().await,
             Self::Onboarding => onboarding().await,
-            Self::Cluster => cluster_tests(&["cluster"]).await,
+            Self::Cluster => cluster_tests(&["cluster"], 1).await,
         }
     }
 
@@ -176,14 +183,14 @@ async fn tests() -> Result<Tally> {
     command::run(command, COMPILE).await
 }
 
-/// Test targets of this crate that bring up, or talk to, a real API server.
-async fn cluster_tests(targets: &[&str]) -> Result<Tally> {
+/// Test targets of this crate that bring up, or talk to, a real API server, so many tests of one target at a time.
+async fn cluster_tests(targets: &[&str], at_once: u8) -> Result<Tally> {
     let mut command = Command::new("cargo");
     command.args(["test", "--locked", "--workspace", "--no-fail-fast", "--features", CLUSTER_FEATURES]);
     for target in targets {
         command.args(["--test", target]);
     }
-    command.args(["--", "--test-threads=1"]);
+    command.arg("--").arg(format!("--test-threads={at_once}"));
     command.env(fleet::CLUSTER_VARIABLE, CLUSTER).env("RUST_BACKTRACE", "0").current_dir(workspace());
     command::run(command, COMPILE).await
 }
