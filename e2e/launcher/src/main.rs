@@ -5,11 +5,16 @@
 //! (`$CARGO_TARGET_DIR`, or `~/.cache/tenantry/target`) and becomes it.
 
 use std::{
-    env, io,
+    env,
+    ffi::OsString,
+    fs, io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
+
+/// The workspace's own crates, but for this one, which is compiled elsewhere.
+const PACKAGES: [&str; 3] = ["crm-app", "e2e", "operator"];
 
 fn main() -> ExitCode {
     match run() {
@@ -28,6 +33,7 @@ fn run() -> Result<std::convert::Infallible, String> {
         .nth(2)
         .ok_or("the launcher does not stand in e2e/launcher of a checkout")?;
     let target = target_directory()?;
+    take_over(workspace, &target)?;
     build(workspace, &target)?;
     let mut command = Command::new(target.join("debug/e2e"));
     forget_this_package(&mut command);
@@ -35,26 +41,52 @@ fn run() -> Result<std::convert::Infallible, String> {
     Err(format!("cannot start {}: {error}", target.join("debug/e2e").display()))
 }
 
+/// Removes what another checkout has compiled of the workspace's own crates; dependencies stay.
+///
+/// Cargo names artifacts by the place of a crate in its workspace and compares times of files, so that it takes those of another
+/// checkout with newer files for this one's.
+fn take_over(workspace: &Path, target: &Path) -> Result<(), String> {
+    let marker = target.join("checkout");
+    let owner = workspace.display().to_string();
+    let is_ours = fs::read_to_string(&marker).is_ok_and(|last| last == owner);
+    if is_ours {
+        return Ok(());
+    }
+    if target.join("debug").exists() {
+        for profile in ["dev", "release"] {
+            let mut clean = Command::new(cargo());
+            clean.current_dir(workspace).args(["clean", "--quiet", "--locked", "--profile", profile]);
+            clean.args(PACKAGES.into_iter().flat_map(|name| ["--package", name]));
+            let status = clean.env("CARGO_TARGET_DIR", target).status().map_err(not_started)?;
+            if !status.success() {
+                return Err(format!(
+                    "what another checkout compiled in {} cannot be removed",
+                    target.display()
+                ));
+            }
+        }
+    }
+    fs::create_dir_all(target)
+        .and_then(|()| fs::write(&marker, owner))
+        .map_err(|error| format!("cannot write {}: {error}", marker.display()))
+}
+
 /// Compiles `e2e` with cargo's own progress on standard error.
 ///
 /// Without `--package`: cargo then unifies features over the whole workspace, as it does for clippy and the tests, and
 /// the dependencies are compiled once instead of twice.
 fn build(workspace: &Path, target: &Path) -> Result<(), String> {
-    let cargo = variable("CARGO").unwrap_or_else(|| "cargo".into());
     let first_time = !target.join("debug/e2e").exists();
     if first_time {
         eprintln!("building the e2e tool in {} (the first time takes some minutes)", target.display());
     }
-    let mut command = Command::new(cargo);
+    let mut command = Command::new(cargo());
     command.current_dir(workspace).args(["build", "--locked", "--bin", "e2e"]);
     if !first_time {
         command.arg("--quiet");
     }
     forget_this_package(&mut command);
-    let status = command
-        .env("CARGO_TARGET_DIR", target)
-        .status()
-        .map_err(|error: io::Error| format!("cannot run cargo: {error}"))?;
+    let status = command.env("CARGO_TARGET_DIR", target).status().map_err(not_started)?;
     if status.success() { Ok(()) } else { Err("the e2e tool does not compile; see above".into()) }
 }
 
@@ -69,6 +101,15 @@ fn forget_this_package(command: &mut Command) {
             command.env_remove(name);
         }
     }
+}
+
+fn cargo() -> OsString {
+    variable("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn not_started(error: io::Error) -> String {
+    format!("cannot run cargo: {error}")
 }
 
 /// The shared target directory, unless the user chose one.
@@ -88,6 +129,6 @@ fn target_directory() -> Result<PathBuf, String> {
     clippy::disallowed_methods,
     reason = "the launcher has no args.rs: this is where its environment is read"
 )]
-fn variable(name: &str) -> Option<std::ffi::OsString> {
+fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
