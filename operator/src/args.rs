@@ -7,6 +7,10 @@ use ipnet::IpNet;
 
 use crate::gateway;
 
+mod routing;
+
+pub use routing::{ParentGateway, Routing, RoutingArgs};
+
 /// The Tenantry operator: one CRM per Tenant object.
 #[derive(Debug, Parser)]
 #[command(name = "operator", version)]
@@ -60,8 +64,8 @@ pub struct RunArgs {
     #[arg(long, env = "TENANTRY_POSTGRES_IMAGE")]
     pub postgres_image: String,
     /// How requests reach the tenants.
-    #[arg(long, env = "TENANTRY_ROUTING", value_enum, ignore_case = true, default_value_t = Routing::Builtin)]
-    pub routing: Routing,
+    #[command(flatten)]
+    pub routing: RoutingArgs,
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, env = "TENANTRY_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -98,6 +102,16 @@ impl RunArgs {
             (_, Some(port)) => format!("{scheme}://{host}:{port}"),
         }
     }
+
+    /// Namespace of the pods that carry requests to the tenants.
+    pub fn entrance_namespace(&self) -> &str {
+        match self.routing.kind {
+            Routing::Builtin => &self.gateway_namespace,
+            Routing::Ingress | Routing::HttpRoute => {
+                self.routing.controller_namespace.as_deref().unwrap_or(&self.gateway_namespace)
+            }
+        }
+    }
 }
 
 /// Scheme of a web address.
@@ -107,13 +121,6 @@ pub enum Scheme {
     Http,
     /// With TLS.
     Https,
-}
-
-/// How requests reach the tenants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Routing {
-    /// By `operator gateway`, from one route table.
-    Builtin,
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub mod child {
     pub const DATABASE_CREDENTIALS: &str = "database-credentials";
     /// ConfigMap with the database's init script and access rules.
     pub const DATABASE_INIT: &str = "database-init";
-    /// Deployment, front Service, budget, policy and service account of the CRM.
+    /// Deployment, front Service, budget, policy, service account, Ingress and first HTTPRoute of the CRM.
     pub const CRM: &str = "crm";
     /// Headless Service over the CRM pods.
     pub const CRM_PODS: &str = "crm-pods";
@@ -174,6 +174,14 @@ pub fn sign_in_secret(reissue: Option<&str>) -> String {
 pub fn migration_job(image: &str, schema_version: i64, sign_in_secret: &str) -> String {
     let hash = short_hash(&[image, &schema_version.to_string(), sign_in_secret]);
     format!("{}-{hash}", child::MIGRATE)
+}
+
+/// The HTTPRoute of that number, counted from 0.
+pub fn http_route(index: usize) -> String {
+    match index {
+        0 => child::CRM.to_owned(),
+        more => format!("{}-{}", child::CRM, more + 1),
+    }
 }
 
 /// Eight hexadecimal digits that differ when any part differs.

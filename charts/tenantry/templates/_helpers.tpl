@@ -102,6 +102,31 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Kinds of routes that are the operator's business, as a JSON list: the one that the values ask for, and those of which an
+earlier setting has left some. The latter are named in the values or found in the cluster, where there is one to ask. */}}
+{{- define "tenantry.routes" -}}
+{{- $kinds := list
+  (dict "kind" "Ingress" "group" "networking.k8s.io" "resource" "ingresses")
+  (dict "kind" "HTTPRoute" "group" "gateway.networking.k8s.io" "resource" "httproutes") }}
+{{- $routes := list }}
+{{- range $kinds }}
+{{- $asked := eq .kind $.Values.routing.kind }}
+{{- $left := has .kind $.Values.routing.former }}
+{{- if $.Capabilities.APIVersions.Has (printf "%s/v1/%s" .group .kind) }}
+{{- range (lookup (print .group "/v1") .kind "" "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- if and (hasKey $labels "tenantry.dev/tenant") (eq (get $labels "app.kubernetes.io/managed-by") "tenantry") }}
+{{- $left = true }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if or $asked $left }}
+{{- $routes = append $routes (set . "asked" $asked) }}
+{{- end }}
+{{- end }}
+{{- toJson $routes }}
+{{- end }}
+
 {{/* "true" when pods of tenants may run an image; takes a dict of root and image. The same rule as the policy's. */}}
 {{- define "tenantry.imageAllowed" -}}
 {{- range .root.Values.allowedImages }}

@@ -3,6 +3,7 @@
 mod alerts;
 mod lifecycle;
 mod rights;
+mod routing;
 
 use std::{fs, path::Path};
 
@@ -123,7 +124,23 @@ async fn pods_keep_to_the_restricted_standard() -> Result<()> {
 #[tokio::test]
 async fn values_that_cannot_work_are_refused_with_the_reason() -> Result<()> {
     let cases = [
-        (json!({ "routing": { "kind": "Ingress" } }), "value must be 'Builtin'"),
+        (
+            json!({ "routing": { "kind": "Traefik" } }),
+            "value must be one of 'Builtin', 'Ingress', 'HTTPRoute'",
+        ),
+        (
+            json!({ "routing": { "kind": "Ingress" } }),
+            "routing.kind Ingress needs routing.controllerNamespace",
+        ),
+        (
+            json!({ "routing": { "kind": "HTTPRoute", "controllerNamespace": "edge" } }),
+            "routing.kind HTTPRoute needs routing.httpRoute.parentRefs",
+        ),
+        (
+            json!({ "routing": { "httpRoute": { "parentRefs": [{ "name": "public" }] } } }),
+            "missing property 'namespace'",
+        ),
+        (json!({ "routing": { "former": ["Builtin"] } }), "value must be one of 'Ingress', 'HTTPRoute'"),
         (json!({ "gateway": { "replica": 2 } }), "additional properties 'replica' not allowed"),
         (json!({ "operator": { "replicas": 0 } }), "/operator/replicas"),
         (json!({ "publicScheme": "ftp" }), "value must be one of 'http', 'https'"),

@@ -12,7 +12,7 @@ use e2e::{
     helm::{self, Pods},
     host::wait::{Look, Wait},
 };
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, api::apps::v1::Deployment};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
@@ -52,18 +52,42 @@ pub(crate) struct Running {
 impl Lab {
     /// A cluster with one plan and one release, and no tenant.
     pub(crate) async fn start() -> Result<Self> {
-        Self::start_as(None).await
+        let control_plane = ControlPlane::start().await?;
+        helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
+        let operator = Running::start(&control_plane).await?;
+        Self::over(control_plane, operator).await
     }
 
     /// The same with an operator that is one of several, under a name of its own.
-    pub(crate) async fn start_as(replica: Option<&str>) -> Result<Self> {
+    pub(crate) async fn start_as(replica: &str) -> Result<Self> {
         let control_plane = ControlPlane::start().await?;
-        let client = control_plane.client().await?;
         helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
+        let operator = Running::start_as(&control_plane, replica).await?;
+        Self::over(control_plane, operator).await
+    }
+
+    /// The same with these values of the chart, and an operator with the arguments that the chart gives it.
+    pub(crate) async fn installed_with(values: &Value) -> Result<Self> {
+        let control_plane = ControlPlane::start().await?;
+        helm::install(control_plane.kubeconfig(), values, Pods::Leave).await?;
+        let operator = Running::as_installed(&control_plane).await?;
+        Self::over(control_plane, operator).await
+    }
+
+    /// Installs the chart with other values, which starts the operator anew.
+    pub(crate) async fn upgraded_with(self, values: &Value) -> Result<Self> {
+        let Self { control_plane, client, break_glass, nodes, operator } = self;
+        helm::install(control_plane.kubeconfig(), values, Pods::Leave).await?;
+        operator.stop().await?;
+        let operator = Running::as_installed(&control_plane).await?;
+        Ok(Self { control_plane, client, break_glass, nodes, operator })
+    }
+
+    async fn over(control_plane: ControlPlane, operator: Running) -> Result<Self> {
+        let client = control_plane.client().await?;
         let break_glass = break_glass(control_plane.kubeconfig()).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes, 1);
-        let operator = Running::start_as(&control_plane, replica).await?;
         let lab = Self { control_plane, client, break_glass, nodes, operator };
         lab.create::<Plan>(plan("standard")).await?;
         lab.create::<Release>(release("r1", 1)).await?;
@@ -166,19 +190,31 @@ impl Lab {
 impl Running {
     /// Starts an operator with the rights of its service account.
     pub(crate) async fn start(control_plane: &ControlPlane) -> Result<Self> {
-        Self::start_as(control_plane, None).await
+        Self::start_with(control_plane, settings(&free_address()?)?).await
     }
 
     /// The same as one of several replicas; the audit log knows it by the name that it has in the lease.
-    pub(crate) async fn start_as(control_plane: &ControlPlane, replica: Option<&str>) -> Result<Self> {
-        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut settings = settings(&listen)?;
-        settings.leader_election = replica.is_some();
-        settings.identity = replica.map(str::to_owned);
-        let client = match replica {
-            None => control_plane.client_as_service_account("tenantry-system", "tenantry-operator").await?,
-            Some(name) => client_named(control_plane, name).await?,
-        };
+    pub(crate) async fn start_as(control_plane: &ControlPlane, replica: &str) -> Result<Self> {
+        let mut settings = settings(&free_address()?)?;
+        settings.leader_election = true;
+        settings.identity = Some(replica.to_owned());
+        Self::start_by(client_named(control_plane, replica).await?, settings).await
+    }
+
+    /// Like [`Self::start`], with the arguments that the chart gave it.
+    pub(crate) async fn as_installed(control_plane: &ControlPlane) -> Result<Self> {
+        let listen = free_address()?;
+        let settings = installed_settings(control_plane.client().await?, &listen).await?;
+        Self::start_with(control_plane, settings).await
+    }
+
+    async fn start_with(control_plane: &ControlPlane, settings: RunArgs) -> Result<Self> {
+        let client = control_plane.client_as_service_account("tenantry-system", "tenantry-operator").await?;
+        Self::start_by(client, settings).await
+    }
+
+    async fn start_by(client: Client, settings: RunArgs) -> Result<Self> {
+        let listen = settings.listen.to_string();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(operator::run(client, settings, async move {
             // A dropped sender stops it as well.
@@ -263,6 +299,25 @@ async fn break_glass(kubeconfig: &Path) -> Result<Client> {
     config.auth_info.impersonate_groups =
         Some(["system:masters", "tenantry:break-glass"].map(str::to_owned).into());
     Ok(Client::try_from(config)?)
+}
+
+fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+async fn installed_settings(client: Client, listen: &str) -> Result<RunArgs> {
+    let deployments: Api<Deployment> = Api::namespaced(client, helm::NAMESPACE);
+    let deployment = serde_json::to_value(deployments.get("tenantry-operator").await?)?;
+    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let arguments: Vec<String> = serde_json::from_value(arguments)?;
+    // As the kubelet does.
+    let arguments = arguments.into_iter().map(|argument| argument.replace("$$", "$"));
+    let kept = arguments.filter(|argument| !argument.starts_with("--listen="));
+    let all = std::iter::once("operator".to_owned()).chain(kept).chain([format!("--listen={listen}")]);
+    match Cli::try_parse_from(all)?.command {
+        Command::Run(settings) => Ok(settings),
+        other => bail!("the chart does not start `operator run` but {other:?}"),
+    }
 }
 
 fn settings(listen: &str) -> Result<RunArgs> {

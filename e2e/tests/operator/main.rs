@@ -11,4 +11,5 @@ mod life;
 mod malformed;
 mod quiet;
 mod replicas;
+mod routes;
 mod states;

@@ -25,8 +25,8 @@ fn writers(lab: &Lab) -> Result<Vec<String>> {
 }
 
 async fn leader_and_standby() -> Result<(Lab, Running)> {
-    let lab = Lab::start_as(Some("first")).await?;
-    let standby = Running::start_as(&lab.control_plane, Some("second")).await?;
+    let lab = Lab::start_as("first").await?;
+    let standby = Running::start_as(&lab.control_plane, "second").await?;
     lab.operator.until_leader().await?;
     lab.create::<Tenant>(tenant("acme")).await?;
     lab.until_ready("acme").await?;
@@ -73,7 +73,7 @@ async fn a_leader_that_dies_is_succeeded_when_its_lease_has_run_out() -> Result<
 
 #[tokio::test]
 async fn a_leader_that_loses_the_lease_ends_and_one_that_is_started_again_goes_on() -> Result<()> {
-    let lab = Lab::start_as(Some("first")).await?;
+    let lab = Lab::start_as("first").await?;
     lab.operator.until_leader().await?;
     let Lab { control_plane, client, break_glass, nodes, operator } = lab;
     let leases: Api<Lease> = Api::namespaced(client.clone(), "tenantry-system");
@@ -87,7 +87,7 @@ async fn a_leader_that_loses_the_lease_ends_and_one_that_is_started_again_goes_o
     // A container that is started again in the same pod has the same name, and is the only one that has.
     leases.patch("tenantry-operator", &PatchParams::default(), &holder("first")).await?;
     let started = Instant::now();
-    let operator = Running::start_as(&control_plane, Some("first")).await?;
+    let operator = Running::start_as(&control_plane, "first").await?;
     operator.until_leader().await?;
     assert!(started.elapsed() < Duration::from_secs(10), "it took {:?}", started.elapsed());
     let lab = Lab { control_plane, client, break_glass, nodes, operator };

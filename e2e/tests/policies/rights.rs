@@ -123,6 +123,11 @@ async fn the_operator_writes_only_where_it_bound_its_role(lab: &Lab) -> Result<(
         "delete leases.coordination.k8s.io tenantry-system tenantry-operator",
         "get leases.coordination.k8s.io kube-system kube-scheduler",
         "create leases.coordination.k8s.io kube-system",
+        "list ingresses.networking.k8s.io",
+        "create ingresses.networking.k8s.io tenant-acme",
+        "delete ingresses.networking.k8s.io tenant-acme",
+        "list httproutes.gateway.networking.k8s.io",
+        "create httproutes.gateway.networking.k8s.io tenant-acme",
     ];
     check(&lab.client().await?, OPERATOR, &yes, &no).await
 }

@@ -112,10 +112,10 @@ pub struct HostClaim {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[^\\\\s/:@*?#\\\\[\\\\]]+$') && self.contains('.')").message("hosts[].name is a full host name such as crm.acme.example: no scheme, port, path or wildcard"))]
     pub name: String,
-    /// Name of the TLS Secret in the gateway's namespace that serves this host.
+    /// Name of the TLS Secret that serves this host: in the gateway's namespace, or with an ingress controller in the tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("hosts[].tlsSecret is the name of a Secret of type kubernetes.io/tls in the gateway's namespace"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("hosts[].tlsSecret is the name of a Secret of type kubernetes.io/tls"))]
     pub tls_secret: Option<String>,
 }
 

@@ -4,7 +4,7 @@
 //! two versions of one object the newer wins, whichever way it came.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,7 +13,9 @@ use kube::ResourceExt;
 
 use crate::{
     cluster::{
-        facts::{ChildKind, ClaimFacts, Facts, JobFacts, Kind, NamespaceFacts, PodFacts, WorkloadFacts},
+        facts::{
+            ChildKind, ClaimFacts, Facts, JobFacts, Kind, NamespaceFacts, PodFacts, RouteFacts, WorkloadFacts,
+        },
         fingerprint,
     },
     names,
@@ -81,12 +83,19 @@ pub fn version_of<K: kube::Resource>(object: &K) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     children: BTreeMap<Key, Arc<Child>>,
+    unserved: BTreeSet<Kind>,
 }
 
 impl Snapshot {
     /// A snapshot with just these children.
     pub fn new(children: impl IntoIterator<Item = (Key, Child)>) -> Self {
-        Self { children: children.into_iter().map(|(key, child)| (key, Arc::new(child))).collect() }
+        let children = children.into_iter().map(|(key, child)| (key, Arc::new(child))).collect();
+        Self { children, unserved: BTreeSet::new() }
+    }
+
+    /// Whether the cluster knows that kind; of kinds that are not watched, it is assumed.
+    pub fn serves(&self, kind: Kind) -> bool {
+        !self.unserved.contains(&kind)
     }
 
     /// The child of that kind and name.
@@ -139,6 +148,14 @@ impl Snapshot {
         }
     }
 
+    /// What is kept of the HTTPRoutes, by name.
+    pub fn http_routes(&self) -> impl Iterator<Item = (&str, &RouteFacts)> {
+        self.of_kind(Kind::HttpRoute).filter_map(|(key, child)| match &child.facts {
+            Facts::Route(facts) => Some((key.name.as_str(), facts)),
+            _ => None,
+        })
+    }
+
     /// What is kept of the pods of one component, by name; pods on their way out are left out.
     pub fn pods(&self, component: names::Component) -> impl Iterator<Item = (&str, &PodFacts)> {
         self.all_pods(component).filter(|(_, child, _)| !child.deleting).map(|(name, _, facts)| (name, facts))
@@ -167,6 +184,8 @@ struct Inner {
     /// Uids of the children that went last, and the version as of which they were gone: the answer to a write may come
     /// after the news that its object is gone. A later version is of one that is back, because it lost our label only.
     gone: VecDeque<(String, u64)>,
+    /// Kinds that the cluster does not know, as their watches found out.
+    unserved: BTreeSet<Kind>,
 }
 
 /// More than can go while one write is under way.
@@ -213,17 +232,30 @@ impl Cache {
         lost
     }
 
+    /// Remembers whether the cluster knows a kind; says whether that is news.
+    pub fn set_served(&self, kind: Kind, served: bool) -> bool {
+        let mut inner = self.lock();
+        if served { inner.unserved.remove(&kind) } else { inner.unserved.insert(kind) }
+    }
+
+    /// The tenants that have a namespace.
+    pub fn tenants(&self) -> Vec<String> {
+        let inner = self.lock();
+        let namespaces = inner.children.iter().filter(|(key, _)| key.kind == Kind::Namespace);
+        namespaces.filter_map(|(key, _)| key.tenant()).collect()
+    }
+
     /// All children in one namespace, and the namespace.
     pub fn snapshot(&self, namespace: &str) -> Snapshot {
         let from = Key { namespace: namespace.to_owned(), kind: Kind::Namespace, name: String::new() };
-        let children = self
-            .lock()
+        let inner = self.lock();
+        let children = inner
             .children
             .range(from..)
             .take_while(|(key, _)| key.namespace == namespace)
             .map(|(key, child)| (key.clone(), child.clone()))
             .collect();
-        Snapshot { children }
+        Snapshot { children, unserved: inner.unserved.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -286,12 +318,23 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_is_known_until_its_watch_says_otherwise() {
+        let cache = Cache::default();
+        let serves = || cache.snapshot("tenant-acme").serves(Kind::HttpRoute);
+        assert!(serves() && !cache.set_served(Kind::HttpRoute, true));
+        assert!(cache.set_served(Kind::HttpRoute, false) && !cache.set_served(Kind::HttpRoute, false));
+        assert!(!serves() && cache.snapshot("tenant-acme").serves(Kind::Ingress));
+        assert!(cache.set_served(Kind::HttpRoute, true) && serves());
+    }
+
+    #[test]
     fn a_snapshot_is_of_one_namespace() {
         let cache = Cache::default();
         cache.put(key("tenant-a", Kind::Service, "crm"), child("a", 1));
         cache.put(key("tenant-ab", Kind::Service, "crm"), child("b", 1));
         cache.put(key("tenant-a", Kind::Namespace, "tenant-a"), child("c", 1));
         assert_eq!(cache.snapshot("tenant-a").iter().count(), 2);
+        assert_eq!(cache.tenants(), ["a"]);
         let lost = cache.retain(Kind::Service, &HashSet::new());
         assert_eq!(lost.len(), 2);
         assert_eq!(cache.snapshot("tenant-a").iter().count(), 1);

@@ -9,7 +9,7 @@ use k8s_openapi::{
             ConfigMap, ContainerState, ContainerStatus, LimitRange, Namespace, PersistentVolumeClaim, Pod,
             ResourceQuota, Secret, Service, ServiceAccount,
         },
-        networking::v1::NetworkPolicy,
+        networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
         rbac::v1::RoleBinding,
     },
@@ -18,7 +18,7 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::names;
+use crate::{cluster::http_route::HttpRoute, names};
 
 /// The kinds of children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +39,8 @@ pub enum Kind {
     Deployment,
     Job,
     Pod,
+    Ingress,
+    HttpRoute,
 }
 
 impl Kind {
@@ -73,6 +75,8 @@ pub enum Facts {
     Job(JobFacts),
     /// Of a PersistentVolumeClaim.
     Claim(ClaimFacts),
+    /// Of an HTTPRoute.
+    Route(RouteFacts),
 }
 
 /// What is kept of a Namespace.
@@ -187,6 +191,13 @@ pub struct ClaimFacts {
     pub requested: Option<String>,
 }
 
+/// What is kept of an HTTPRoute.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteFacts {
+    /// Why a Gateway does not serve it, where its implementation says so.
+    pub refusal: Option<String>,
+}
+
 macro_rules! plain {
     ($($kind:ident),+ $(,)?) => {$(
         impl ChildKind for $kind {
@@ -207,6 +218,7 @@ plain!(
     Secret,
     Service,
     PodDisruptionBudget,
+    Ingress,
 );
 
 impl ChildKind for Namespace {
@@ -300,6 +312,14 @@ impl ChildKind for PersistentVolumeClaim {
             class: spec.and_then(|spec| spec.storage_class_name.clone()),
             requested: requests.and_then(|requests| requests.get("storage")).map(|size| size.0.clone()),
         })
+    }
+}
+
+impl ChildKind for HttpRoute {
+    const KIND: Kind = Kind::HttpRoute;
+
+    fn facts(&self) -> Facts {
+        Facts::Route(RouteFacts { refusal: self.refusal() })
     }
 }
 

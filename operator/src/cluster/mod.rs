@@ -19,6 +19,8 @@
 //! | `rbac.authorization.k8s.io` | `rolebindings` | list, watch, create, patch |
 //! | `rbac.authorization.k8s.io` | `clusterroles` named `tenantry-tenant` | bind |
 //! | `storage.k8s.io` | `storageclasses` | get |
+//! | `networking.k8s.io` | `ingresses`, when routing is or was `Ingress` | list, watch |
+//! | `gateway.networking.k8s.io` | `httproutes`, when routing is or was `HTTPRoute` | list, watch |
 //!
 //! In each tenant namespace (ClusterRole `tenantry-tenant`, bound by the RoleBinding `tenantry-operator` that the operator
 //! makes there first; never bound cluster-wide):
@@ -34,12 +36,15 @@
 //! | `batch` | `jobs` | create, delete |
 //! | `networking.k8s.io` | `networkpolicies` | create, patch, delete |
 //! | `policy` | `poddisruptionbudgets` | create, patch, delete |
+//! | `networking.k8s.io` | `ingresses`, when routing is `Ingress` | create, patch, delete |
+//! | `gateway.networking.k8s.io` | `httproutes`, when routing is `HTTPRoute` | create, patch, delete |
+//! | either | the kind that routing was before, while some are left | delete |
 //!
 //! In single namespaces (Roles):
 //!
 //! | namespace | group | resources | verbs |
 //! |---|---|---|---|
-//! | the gateway's | (core) | `configmaps` named `routes` | get, create, patch |
+//! | the gateway's, when routing is `Builtin` | (core) | `configmaps` named `routes` | get, create, patch |
 //! | the operator's | (core) | `secrets` named in `--image-pull-secret` | get |
 //! | the operator's | `coordination.k8s.io` | `leases` named `tenantry-operator` | get, update |
 //! | the operator's | `coordination.k8s.io` | `leases` | create |
@@ -50,6 +55,7 @@
 pub mod cache;
 pub mod facts;
 pub mod fingerprint;
+pub mod http_route;
 pub mod repairs;
 pub mod watch;
 pub mod write;

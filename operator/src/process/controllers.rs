@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Tenant,
-    args::RunArgs,
+    args::{Routing, RunArgs},
     cluster::Cluster,
     malformed,
     names::Host,
@@ -148,7 +148,7 @@ async fn work(
     shutdown: impl Future<Output = ()> + Clone,
 ) -> Result<(), Error> {
     let mut watches = JoinSet::new();
-    let children = follow_children(&cluster, &bell, &mut watches);
+    let children = follow_children(&cluster, &settings.routing, &bell, &mut watches);
     let ours = follow_ours(&cluster, &vitals.metrics, &bell, &mut watches);
     let tenants = ours.tenants.clone();
     // Set once for each process: work begins once.
@@ -235,7 +235,10 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
         async move {
             let fleet = malformed::fleet(&ctx.tenants, &ctx.malformed);
             ctx.forget_all_but(&fleet.iter().map(|tenant| tenant.name_any()).collect());
-            routes::write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics).await
+            match ctx.settings.routing.kind {
+                Routing::Builtin => routes::write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics).await,
+                Routing::Ingress | Routing::HttpRoute => Ok(()),
+            }
         }
     }));
     let (this, changed) = (ctx.clone(), bell.references.clone());

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::Job,
     core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
@@ -27,7 +27,8 @@ use tokio::{
 
 use crate::{
     api::{Plan, Release, Tenant},
-    cluster::{Cluster, facts::ChildKind, watch::follow},
+    args::{Routing, RoutingArgs},
+    cluster::{Cluster, facts::ChildKind, http_route::HttpRoute, watch::follow},
     malformed::{Guarded, Registry},
     process::{metrics::Metrics, queue::Queue},
 };
@@ -73,6 +74,7 @@ pub(super) struct Ours {
 /// Starts a watch for every kind of child; each receiver turns true when its first list is complete.
 pub(super) fn follow_children(
     cluster: &Cluster,
+    routing: &RoutingArgs,
     bell: &Bell,
     tasks: &mut JoinSet<()>,
 ) -> Vec<watch::Receiver<bool>> {
@@ -82,7 +84,7 @@ pub(super) fn follow_children(
         tasks.spawn(follow::<K>(cluster.clone(), move |tenant| bell.tenant(tenant), synced));
         complete
     }
-    vec![
+    let mut complete = vec![
         start::<Namespace>(cluster, bell, tasks),
         start::<RoleBinding>(cluster, bell, tasks),
         start::<ServiceAccount>(cluster, bell, tasks),
@@ -96,7 +98,15 @@ pub(super) fn follow_children(
         start::<Deployment>(cluster, bell, tasks),
         start::<Job>(cluster, bell, tasks),
         start::<Pod>(cluster, bell, tasks),
-    ]
+    ];
+    // The operator has rights to these only when they are asked for.
+    if routing.concerns(Routing::Ingress) {
+        complete.push(start::<Ingress>(cluster, bell, tasks));
+    }
+    if routing.concerns(Routing::HttpRoute) {
+        complete.push(start::<HttpRoute>(cluster, bell, tasks));
+    }
+    complete
 }
 
 /// Starts the watches of our own kinds.

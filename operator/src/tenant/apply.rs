@@ -1,5 +1,7 @@
 //! Children → cluster, in the order in which they need each other, and each stage at once.
 
+mod routes;
+
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 
@@ -9,8 +11,9 @@ use crate::{
         cache::Snapshot,
         facts::{ChildKind, Kind},
         fingerprint,
+        http_route::HttpRoute,
     },
-    names::{Component, child},
+    names::{Component, Host, child},
     tenant::{
         Context, Error,
         build::{self, CREDENTIAL_KEYS, Children, Credentials, SIGN_IN_KEYS, SignIn},
@@ -35,6 +38,7 @@ pub(super) async fn apply(
     ctx: &Context,
     tenant: &ValidTenant,
     course: &Course,
+    granted: &[Host],
     observed: &Observed,
 ) -> Result<(), Error> {
     let entitlement = entitlement::next(entitlement::content(tenant), &known_entitlements(observed));
@@ -44,7 +48,9 @@ pub(super) async fn apply(
     Box::pin(apply_children(ctx, tenant, course, observed, children)).await?;
     hand_over_entitlement(ctx, tenant, &entitlement, observed).await?;
     remove_superseded(ctx, tenant, course, &observed.seen).await?;
-    prune(ctx, tenant, &observed.seen, &wanted).await
+    prune(ctx, tenant, &observed.seen, &PRUNED, &wanted).await?;
+    // Last, because others have a say in it: a webhook of an ingress controller must not hold up anything else.
+    routes::apply(ctx, tenant, &observed.seen, &build::routes(tenant, granted, &ctx.settings)).await
 }
 
 async fn apply_children(
@@ -257,11 +263,8 @@ async fn delete_secret(ctx: &Context, tenant: &ValidTenant, name: &str) -> Resul
     ctx.cluster.delete::<Secret>(&tenant.namespace, name, &uid).await.map_err(Error::Cluster)
 }
 
-/// Kind and name of all children that there should be.
+/// Kind and name of all children that there should be, of those kinds that are pruned.
 fn wanted(children: &Children) -> Vec<(Kind, String)> {
-    fn names<K: ChildKind>(children: &[K]) -> impl Iterator<Item = (Kind, String)> {
-        children.iter().map(|child| (K::KIND, child.meta().name.clone().unwrap_or_default()))
-    }
     names(&children.network_policies)
         .chain(names(&children.services))
         .chain(names(&children.service_accounts))
@@ -270,20 +273,25 @@ fn wanted(children: &Children) -> Vec<(Kind, String)> {
         .collect()
 }
 
+fn names<K: ChildKind>(children: &[K]) -> impl Iterator<Item = (Kind, String)> {
+    children.iter().map(|child| (K::KIND, child.meta().name.clone().unwrap_or_default()))
+}
+
 /// Removes what an earlier spec or an earlier operator made and nobody wants now. Runs only when everything was applied.
 async fn prune(
     ctx: &Context,
     tenant: &ValidTenant,
     seen: &Snapshot,
+    kinds: &[Kind],
     wanted: &[(Kind, String)],
 ) -> Result<(), Error> {
     use k8s_openapi::api::{
         core::v1::{ResourceQuota, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
+        networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     };
     let unwanted = seen.iter().filter(|(key, child)| {
-        PRUNED.contains(&key.kind)
+        kinds.contains(&key.kind)
             && !child.deleting
             && child.fingerprint != fingerprint::NONE
             && !wanted.contains(&(key.kind, key.name.clone()))
@@ -301,6 +309,8 @@ async fn prune(
             Kind::ServiceAccount => cluster.delete::<ServiceAccount>(namespace, name, uid).await,
             Kind::PodDisruptionBudget => cluster.delete::<PodDisruptionBudget>(namespace, name, uid).await,
             Kind::ResourceQuota => cluster.delete::<ResourceQuota>(namespace, name, uid).await,
+            Kind::Ingress => cluster.delete::<Ingress>(namespace, name, uid).await,
+            Kind::HttpRoute => cluster.delete::<HttpRoute>(namespace, name, uid).await,
             _ => Ok(()),
         }
         .map_err(Error::Cluster)?;

@@ -71,6 +71,26 @@ pub(super) fn migration(seen: &Snapshot, namespace: &str) -> Option<Verdict> {
     pods(seen, Component::Migrate, namespace)
 }
 
+/// What keeps requests from the tenant, if a controller that is not ours leads them and cannot.
+pub(super) fn routes(seen: &Snapshot, not_supported: bool) -> Option<Verdict> {
+    if not_supported {
+        return Some(Verdict::no(
+            "RoutesNotSupported",
+            "the CRM runs, but no address leads to it: the cluster does not know HTTPRoutes (gateway.networking.k8s.io/v1). Install the CRDs of the Gateway API, or set the chart value routing.kind to another kind",
+        ));
+    }
+    let refused = seen.http_routes().find_map(|(name, route)| Some((name, route.refusal.as_ref()?)));
+    refused.map(|(name, why)| {
+        Verdict::no(
+            "RouteNotAccepted",
+            format!(
+                "HTTPRoute {name} is not served: {}. See the chart value routing.httpRoute, and the listeners of the Gateway",
+                truncated(why, MAX_QUOTE_BYTES)
+            ),
+        )
+    })
+}
+
 fn is_rolled_out(workload: &WorkloadFacts) -> bool {
     workload.observed
         && workload.wanted <= workload.updated

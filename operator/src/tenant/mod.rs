@@ -31,8 +31,8 @@ use kube::{
 
 use crate::{
     api::{Plan, Release, Tenant, TenantStatus, conditions},
-    args::RunArgs,
-    cluster::{Cluster, Severity, cache},
+    args::{Routing, RunArgs},
+    cluster::{Cluster, Severity, cache, facts::Kind},
     malformed,
     names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
@@ -97,6 +97,8 @@ pub struct Progress {
     pub hosts: Option<Settlement>,
     /// Its storage class does not exist.
     pub storage_class_missing: bool,
+    /// It should have HTTPRoutes, and the cluster does not know them.
+    pub routes_not_supported: bool,
     /// Confirmed deletion: what is being removed now.
     pub removing: Option<&'static str>,
     /// Nothing is left of it.
@@ -150,12 +152,15 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     let tenant = &ensure_finalizer(tenant, ctx).await?;
     progress.storage_class_missing = observed.storage_class_missing;
     let valid = validated(tenant, ctx, &observed)?;
-    progress.hosts = Some(ctx.settle_hosts(&valid.name.to_string(), &valid.hosts));
+    let hosts = ctx.settle_hosts(&valid.name.to_string(), &valid.hosts);
+    progress.hosts = Some(hosts.clone());
+    progress.routes_not_supported =
+        ctx.settings.routing.kind == Routing::HttpRoute && !observed.seen.serves(Kind::HttpRoute);
     let running = observed.running_release.as_ref();
     let course = course::decide(&valid, &observed.seen, running, (ctx.now)());
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
-    apply::apply(ctx, &valid, &course, &observed).await
+    apply::apply(ctx, &valid, &course, &hosts.granted, &observed).await
 }
 
 /// Puts our rights in the tenant's namespace right before anything else: without them nothing there can be read, and a
@@ -304,7 +309,7 @@ impl Context {
     fn rights_lag(&self, tenant: &Tenant, outcome: &Result<(), Error>) -> bool {
         let Err(Error::Cluster(error)) = outcome else { return false };
         let seen = self.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()));
-        let bound = seen.get(crate::cluster::facts::Kind::RoleBinding, crate::names::OPERATOR);
+        let bound = seen.get(Kind::RoleBinding, crate::names::OPERATOR);
         let since =
             bound.and_then(|binding| binding.created).map(|created| (self.now)().duration_since(created));
         error.is_forbidden() && since.is_some_and(|since| since < RIGHTS_LAG)

@@ -41,7 +41,8 @@ pub fn status(
     } else {
         Verdict::no(reasons::NOT_PAUSED, "")
     };
-    let ready = ready(tenant, progress, outcome, &namespace, [&database, &app, &isolated]);
+    let routes = diagnose::routes(seen, progress.routes_not_supported);
+    let ready = ready(tenant, progress, outcome, &namespace, [&database, &app, &isolated], routes);
 
     let generation = tenant.metadata.generation;
     let mut all = old.conditions.clone();
@@ -99,6 +100,7 @@ fn ready(
     outcome: &Result<(), Error>,
     namespace: &str,
     [database, app, isolated]: [&Verdict; 3],
+    routes: Option<Verdict>,
 ) -> Verdict {
     if let Some(step) = progress.removing {
         return Verdict::no(reasons::DELETING, format!("removing {step}"));
@@ -123,6 +125,9 @@ fn ready(
     }
     if let Some(refused) = progress.hosts.as_ref().filter(|settlement| !settlement.refused.is_empty()) {
         return Verdict::no(reasons::HOST_NOT_GRANTED, refused.refused.join("; "));
+    }
+    if let Some(problem) = routes {
+        return problem;
     }
     if isolated.word != Word::True {
         return isolated.clone();

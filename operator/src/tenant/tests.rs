@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
+mod routes;
+
 use super::*;
 use crate::testing::{
     fake_api::{Call, Failure},

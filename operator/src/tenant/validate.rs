@@ -55,6 +55,8 @@ pub struct ValidTenant {
     pub release: ValidRelease,
     /// The hosts that it would like, its own first.
     pub hosts: Vec<Host>,
+    /// The TLS Secrets of those hosts that name one.
+    pub tls_secrets: BTreeMap<Host, String>,
     /// Web address of the CRM.
     pub url: String,
     /// Name of the Secret with the sign-in link.
@@ -144,7 +146,7 @@ pub fn validate(
         Some(present) => wanted.at_least(quantity("the volume's size", present)?),
         None => wanted,
     };
-    let hosts = wanted_hosts(tenant, &name, settings)?;
+    let (hosts, tls_secrets) = wanted_hosts(tenant, &name, settings)?;
     Ok(ValidTenant {
         uid: tenant.uid().ok_or(Invalid::NoUid)?,
         namespace: name.namespace(),
@@ -172,6 +174,7 @@ pub fn validate(
         release: ValidRelease::of(release),
         url: settings.url(&name.base_host(&settings.base_domain)),
         hosts,
+        tls_secrets,
         sign_in_secret: names::sign_in_secret(
             tenant.annotations().get(names::REISSUE_SIGN_IN).map(String::as_str),
         ),
@@ -179,14 +182,23 @@ pub fn validate(
     })
 }
 
-/// The tenant's own host, then those of its spec.
-fn wanted_hosts(tenant: &Tenant, name: &TenantName, settings: &RunArgs) -> Result<Vec<Host>, Invalid> {
+/// The tenant's own host, then those of its spec; and the TLS Secrets that the spec names.
+fn wanted_hosts(
+    tenant: &Tenant,
+    name: &TenantName,
+    settings: &RunArgs,
+) -> Result<(Vec<Host>, BTreeMap<Host, String>), Invalid> {
     let own = Host::parse(&name.base_host(&settings.base_domain)).map_err(Invalid::Host)?;
-    let mut hosts = vec![own];
+    let (mut hosts, mut tls_secrets) = (vec![own], BTreeMap::new());
     for claim in &tenant.spec.hosts {
-        hosts.push(Host::parse(&claim.name).map_err(Invalid::Host)?);
+        let host = Host::parse(&claim.name).map_err(Invalid::Host)?;
+        if let Some(secret) = &claim.tls_secret {
+            // Of two spellings of one host, the first that names a Secret counts.
+            tls_secrets.entry(host.clone()).or_insert_with(|| secret.clone());
+        }
+        hosts.push(host);
     }
-    Ok(hosts)
+    Ok((hosts, tls_secrets))
 }
 
 fn scheduling(spec: Scheduling) -> ValidScheduling {

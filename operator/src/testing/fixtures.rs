@@ -67,6 +67,11 @@ pub(crate) fn release(name: &str, schema_version: i64) -> Release {
 
 /// How the operator of the demo runs.
 pub(crate) fn settings() -> RunArgs {
+    settings_with(&[])
+}
+
+/// Like [`settings`], with more arguments.
+pub(crate) fn settings_with(more: &[&str]) -> RunArgs {
     let digest = "9".repeat(64);
     let postgres = format!("docker.io/tenantry/postgres@sha256:{digest}");
     let words = [
@@ -83,7 +88,7 @@ pub(crate) fn settings() -> RunArgs {
         "--private-cidr",
         "198.18.0.0/15",
     ];
-    match Cli::try_parse_from(words).unwrap().command {
+    match Cli::try_parse_from(words.iter().chain(more)).unwrap().command {
         Command::Run(args) => args,
         other => panic!("{other:?}"),
     }

@@ -11,7 +11,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::Job,
     core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
@@ -24,10 +24,12 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Plan, Release, Tenant},
+    args::RunArgs,
     cluster::{
         Cluster,
         cache::{Child, Key},
         facts::ChildKind,
+        http_route::HttpRoute,
     },
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
@@ -53,13 +55,26 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(settings())
+    }
+
+    /// A world whose operator runs with these settings.
+    pub(crate) fn with(settings: RunArgs) -> Self {
         let api = FakeApi::default();
         api.put(TENANT, serde_json::to_value(acme()).unwrap());
+        Self::over(api, settings)
+    }
+
+    /// The same world after the operator was started again with other settings.
+    pub(crate) fn restarted_with(self, settings: RunArgs) -> Self {
+        Self::over(self.api, settings)
+    }
+
+    fn over(api: FakeApi, settings: RunArgs) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let (tenants, tenants_writer) = reflector::store();
         let (plans, plans_writer) = reflector::store();
         let (releases, releases_writer) = reflector::store();
-        let settings = settings();
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
             hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
@@ -156,6 +171,8 @@ impl World {
         self.news_of::<Deployment>(&objects);
         self.news_of::<Job>(&objects);
         self.news_of::<Pod>(&objects);
+        self.news_of::<Ingress>(&objects);
+        self.news_of::<HttpRoute>(&objects);
     }
 
     fn news_of<K: ChildKind>(&self, objects: &BTreeMap<String, Value>) {

@@ -16,6 +16,7 @@ use k8s_openapi::{
 };
 
 use crate::{
+    args::RoutingArgs,
     names::{COMPONENT_LABEL, Component, TENANT_LABEL, TENANT_UID_LABEL},
     tenant::validate::{Compute, ValidTenant},
 };
@@ -28,6 +29,8 @@ pub const POSTGRES_UID: i64 = 999;
 pub const POSTGRES_PORT: i32 = 5432;
 /// Port on which the CRM serves people.
 pub const CRM_PORT: i32 = 8080;
+/// Port of the CRM's front Service.
+pub const CRM_SERVICE_PORT: i32 = 80;
 /// Port of the CRM's probes and metrics.
 pub const MANAGEMENT_PORT: i32 = 9090;
 /// Files of Secrets: readable for owner and group, and the group is the pod's.
@@ -59,6 +62,15 @@ pub fn meta(tenant: &ValidTenant, component: Component, name: &str) -> ObjectMet
         namespace: Some(tenant.namespace.clone()),
         labels: Some(child_labels(tenant.name.as_str(), &tenant.uid, component)),
         ..ObjectMeta::default()
+    }
+}
+
+/// Metadata of a route, with the annotations that the settings ask for.
+pub fn route_meta(tenant: &ValidTenant, name: &str, routing: &RoutingArgs) -> ObjectMeta {
+    let annotations: BTreeMap<_, _> = routing.annotations.iter().cloned().collect();
+    ObjectMeta {
+        annotations: (!annotations.is_empty()).then_some(annotations),
+        ..meta(tenant, Component::Crm, name)
     }
 }
 

@@ -6,6 +6,8 @@ pub mod common;
 
 mod app;
 mod database;
+mod http_route;
+mod ingress;
 mod migration_job;
 mod namespace;
 mod network_policy;
@@ -19,13 +21,15 @@ use k8s_openapi::api::{
     core::v1::{
         ConfigMap, LimitRange, Namespace, PersistentVolumeClaim, ResourceQuota, Service, ServiceAccount,
     },
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
 
 use crate::{
-    args::RunArgs,
+    args::{Routing, RunArgs},
+    cluster::http_route::HttpRoute,
+    names::Host,
     tenant::{
         course::{Course, Step},
         entitlement::Entitlement,
@@ -37,7 +41,8 @@ pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
 
-/// Everything that a tenant consists of, but for the Secrets, which are made once and then left alone.
+/// Everything that a tenant consists of, but for the Secrets, which are made once and then left alone, and for its
+/// [`Routes`].
 #[derive(Clone, Debug)]
 pub struct Children {
     /// Where all others live; carries what runs in its annotations.
@@ -98,6 +103,34 @@ pub fn build(
             .map(|migration| migration_job::job(tenant, migration, pull_secrets)),
         app: course.app.as_ref().map(|release| app::deployment(tenant, release, pull_secrets)),
     })
+}
+
+/// What leads requests to a tenant when it is not our gateway that does.
+///
+/// A suspended tenant keeps its routes: the controller then answers 503, "come back later", while the name in the DNS, the
+/// certificate and the claim on the host stay. Without the route it would be 404, "there is nobody", and coming back would
+/// have to wait for DNS and certificates.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// For ingress controllers.
+    pub ingresses: Vec<Ingress>,
+    /// For implementations of the Gateway API.
+    pub http_routes: Vec<HttpRoute>,
+}
+
+/// The routes of a tenant: for the hosts that were granted to it, and for no others.
+pub fn routes(tenant: &ValidTenant, granted: &[Host], settings: &RunArgs) -> Routes {
+    match settings.routing.kind {
+        Routing::Builtin => Routes::default(),
+        Routing::Ingress => Routes {
+            ingresses: ingress::ingress(tenant, granted, settings).into_iter().collect(),
+            ..Routes::default()
+        },
+        Routing::HttpRoute => Routes {
+            http_routes: http_route::http_routes(tenant, granted, &settings.routing),
+            ..Routes::default()
+        },
+    }
 }
 
 #[cfg(test)]

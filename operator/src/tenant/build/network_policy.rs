@@ -119,7 +119,7 @@ fn to_crm(settings: &RunArgs) -> Vec<NetworkPolicyIngressRule> {
     watchers.extend(settings.monitoring_namespace.as_deref().map(namespace_peer));
     vec![
         NetworkPolicyIngressRule {
-            from: Some(vec![namespace_peer(&settings.gateway_namespace)]),
+            from: Some(vec![namespace_peer(settings.entrance_namespace())]),
             ports: Some(vec![policy_port("TCP", CRM_PORT)]),
         },
         NetworkPolicyIngressRule {

@@ -8,7 +8,9 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::common::{CRM_PORT, MANAGEMENT_PORT, POSTGRES_PORT, meta, port, selector, selector_labels};
+use super::common::{
+    CRM_PORT, CRM_SERVICE_PORT, MANAGEMENT_PORT, POSTGRES_PORT, meta, port, selector, selector_labels,
+};
 use crate::{
     names::{Component, child},
     tenant::validate::ValidTenant,
@@ -26,7 +28,7 @@ pub(super) fn services(tenant: &ValidTenant) -> Vec<Service> {
         // Clients use this name: it resolves from the first moment on, so no "no such name" is ever cached.
         at_once(service(tenant, Component::Database, child::DATABASE, vec![postgres()])),
         headless(service(tenant, Component::Database, child::DATABASE_PODS, vec![postgres()])),
-        service(tenant, Component::Crm, child::CRM, vec![service_port("http", 80, CRM_PORT)]),
+        service(tenant, Component::Crm, child::CRM, vec![service_port("http", CRM_SERVICE_PORT, CRM_PORT)]),
         headless(service(tenant, Component::Crm, child::CRM_PODS, crm())),
     ]
 }

@@ -1,5 +1,7 @@
 //! The whole set of children, as it is sent.
 
+mod routes;
+
 use serde_json::Value;
 
 use super::*;
