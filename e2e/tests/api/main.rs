@@ -152,6 +152,9 @@ fn another(field: &Field, right: &Value) -> Option<Value> {
     match right {
         Value::String(_) if field.schema["enum"].is_array() => None,
         Value::String(text) if text.ends_with("Gi") || text.ends_with("Mi") => Some(json!("97Mi")),
+        Value::String(text) if text.chars().all(|c| c.is_ascii_lowercase() || "-0123456789".contains(c)) => {
+            Some(json!(format!("{text}2")))
+        }
         Value::String(text) => Some(json!(mutations::other_case(text))),
         Value::Number(number) => number.as_i64().map(|number| json!(number + 1)),
         Value::Bool(value) => Some(json!(!value)),

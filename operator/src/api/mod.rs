@@ -7,14 +7,16 @@
 pub mod conditions;
 pub mod plan;
 pub mod release;
+pub mod scheduling;
 pub mod tenant;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-pub use plan::{ComputeSize, DatabaseSize, Egress, Plan, PlanSpec, Scheduling};
+pub use plan::{ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
+pub use scheduling::{Scheduling, TaintEffect, Toleration, TolerationOperator};
 pub use tenant::{
     Admin, GrantedHost, HostClaim, Locale, State, Tenant, TenantDatabase, TenantSpec, TenantStatus,
 };

@@ -1,12 +1,11 @@
 //! `Plan`: what a tenant is entitled to and how it is sized.
 #![expect(unreachable_pub, reason = "KubeSchema derives from hidden copies of the structs")]
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::Toleration;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::api::Scheduling;
 
 /// What the tenants of this plan are entitled to and how they are sized.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -85,23 +84,6 @@ pub enum Egress {
     None,
     /// Public addresses on ports 443, 465 and 587.
     Public,
-}
-
-/// Where pods run.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Scheduling {
-    /// Labels that a node must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that the pods accept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub tolerations: Vec<Toleration>,
-    /// Name of the pods' PriorityClass.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub priority_class_name: Option<String>,
 }
 
 fn one() -> i32 {

@@ -30,7 +30,7 @@ pub struct ReleaseSpec {
     pub version: String,
     /// Image of the CRM, by digest: `registry/name@sha256:...`.
     #[schemars(length(min = 73, max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^[^@[:space:]]+@sha256:[0-9a-f]{64}$')").message("image names an image by digest (name@sha256:<64 hexadecimal digits>), not by tag: a tag can change under a running tenant"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?(/[a-z0-9._-]+)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?@sha256:[0-9a-f]{64}$')").message("image names an image by digest (name@sha256:<64 hexadecimal digits>), not by tag: a tag can change under a running tenant"))]
     pub image: String,
     /// What the release knows of the database schema.
     pub schema: ReleaseSchema,

@@ -56,10 +56,12 @@ pub struct TenantSpec {
     pub admin: Admin,
     /// Name of the Plan: what the tenant is entitled to and how it is sized.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("plan is the name of a Plan (kubectl get plans)"))]
     pub plan: String,
     /// Name of the Release that the tenant is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("release is the name of a Release (kubectl get releases)"))]
     pub release: Option<String>,
     /// Web addresses besides the one under the base domain, in the order of preference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -131,6 +133,7 @@ pub struct TenantDatabase {
     /// Storage class of the volume; instead of the cluster's default. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("database.storageClass is the name of a StorageClass (kubectl get storageclasses)"))]
     pub storage_class: Option<String>,
 }
 

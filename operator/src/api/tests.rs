@@ -58,6 +58,9 @@ fn refusal(result: Result<(), impl std::fmt::Display>) -> String {
 #[case::host_wildcard(json!({"hosts": [{"name": "*.a.example"}]}), "no scheme")]
 #[case::host_short(json!({"hosts": [{"name": "crm"}]}), "full host name")]
 #[case::storage(json!({"database": {"storage": "big"}}), "a size such as 5Gi")]
+#[case::plan(json!({"plan": "Standard plan"}), "kubectl get plans")]
+#[case::release(json!({"release": "r1 "}), "kubectl get releases")]
+#[case::storage_class(json!({"database": {"storageClass": "../fast"}}), "kubectl get storageclasses")]
 fn a_tenant_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
     let refused = refusal(tenant("acme", change).validate_cel());
     assert!(refused.contains(message), "{refused}");
@@ -121,6 +124,16 @@ fn a_release_names_a_digest_and_never_changes() {
 #[case(json!({"app": {"memory": "1Mi"}}), "32Mi or more")]
 #[case(json!({"database": {"memory": "64Mi"}}), "96Mi or more")]
 #[case(json!({"app": {"cpu": "fast"}}), "100m")]
+#[case(json!({"scheduling": {"priorityClassName": "High"}}), "kubectl get priorityclasses")]
+#[case(json!({"scheduling": {"nodeSelector": {"a pool": "business"}}}), "labels of nodes")]
+#[case(json!({"scheduling": {"nodeSelector": {"pool": " business"}}}), "labels of nodes")]
+#[case(json!({"scheduling": {"tolerations": [{}]}}), "set operator: Exists")]
+#[case(json!({"scheduling": {"tolerations": [{"operator": "Equal", "value": "a"}]}}), "set operator: Exists")]
+#[case(json!({"scheduling": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}}), "leave value out")]
+#[case(json!({"scheduling": {"tolerations": [{"key": "a b"}]}}), "the key of a taint")]
+#[case(json!({"scheduling": {"tolerations": [{"key": "a", "value": "b c"}]}}), "the value of a taint")]
+#[case(json!({"scheduling": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}}), "effect NoExecute alone")]
+#[case(json!({"scheduling": {"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": -5}]}}), "0 or more")]
 fn a_plan_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
     let mut spec = json!({
         "seats": 10,
@@ -131,6 +144,21 @@ fn a_plan_is_refused_with_what_to_write(#[case] change: Value, #[case] message: 
     let plan = Plan::new("standard", serde_json::from_value(spec).unwrap());
     let refused = refusal(plan.validate_cel());
     assert!(refused.contains(message), "{refused}");
+}
+
+#[rstest]
+#[case(json!({"nodeSelector": {"pool": "business", "topology.kubernetes.io/zone": "z1", "empty": ""}}))]
+#[case(json!({"tolerations": [{"operator": "Exists"}, {"key": "example.com/pool"}, {"key": "a", "operator": "Exists"}]}))]
+#[case(json!({"tolerations": [{"key": "a", "value": "", "effect": "NoExecute", "tolerationSeconds": 0}]}))]
+fn what_kubernetes_takes_is_taken(#[case] scheduling: Value) {
+    let spec = json!({
+        "seats": 10,
+        "app": {"cpu": "50m", "memory": "64Mi"},
+        "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
+        "scheduling": scheduling,
+    });
+    let plan = Plan::new("standard", serde_json::from_value(spec).unwrap());
+    assert_eq!(refusal(plan.validate_cel()), "");
 }
 
 /// `UPDATE=1 cargo test -p operator` rewrites the files.

@@ -203,6 +203,7 @@ fn wanted_hosts(
 
 fn scheduling(spec: Scheduling) -> ValidScheduling {
     let Scheduling { node_selector, tolerations, priority_class_name } = spec;
+    let tolerations = tolerations.into_iter().map(Into::into).collect();
     ValidScheduling { node_selector, tolerations, priority_class_name }
 }
 
