@@ -8,6 +8,7 @@
 
 mod campaign;
 mod course;
+mod delivery;
 mod harness;
 mod oracle;
 mod plan;

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{
+    delivery::{Delivery, Watched},
     plan::{Fault, Trouble},
     state::{Decision, State},
     trace::{Asked, Trace, Verb, Write},
@@ -37,8 +38,6 @@ type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// Events of a watch that wait for an operator that reads slowly.
 const EVENTS_IN_FLIGHT: usize = 64;
-/// An answer has left long before.
-const FAREWELL: Duration = Duration::from_millis(20);
 
 /// A running proxy; it ends when dropped.
 pub(super) struct Proxy {
@@ -147,8 +146,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     // Small answers must not wait for more; failing to say so costs time only.
     let _ = stream.set_nodelay(true);
+    // A connection that is closed already has no addresses.
+    let Ok((stream, delivery)) = Watched::new(stream) else { return };
     let process = shared.state.process();
-    let service = service_fn(|request| handle(shared.clone(), process, request));
+    let service = service_fn(|request| handle(shared.clone(), process, delivery.clone(), request));
     // A connection that breaks is part of the game.
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("a connection to the fault proxy ended: {error}");
@@ -156,7 +157,12 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// Answers one request of the operator, which is the `process`-th since the start.
-async fn handle(shared: Arc<Shared>, process: u64, request: Request<Incoming>) -> Result<Answer, BoxError> {
+async fn handle(
+    shared: Arc<Shared>,
+    process: u64,
+    delivery: Delivery,
+    request: Request<Incoming>,
+) -> Result<Answer, BoxError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let mut onward = Request::builder().method(head.method.clone()).uri(head.uri.clone());
@@ -172,12 +178,13 @@ async fn handle(shared: Arc<Shared>, process: u64, request: Request<Incoming>) -
         Decision::Hold => std::future::pending().await,
         Decision::Refuse(status) => refusal(status),
         Decision::Recorded(list) => json_answer(StatusCode::OK, list),
-        Decision::SendOn => send_on(shared, asked, onward, body).await,
+        Decision::SendOn => send_on(shared, delivery, asked, onward, body).await,
     }
 }
 
 async fn send_on(
     shared: Arc<Shared>,
+    delivery: Delivery,
     asked: Option<Asked>,
     onward: Request<Body>,
     body: Bytes,
@@ -196,7 +203,7 @@ async fn send_on(
                 Ok::<_, BoxError>((shared, answered, trouble))
             });
             let (shared, answered, trouble) = task.await??;
-            troubled(&shared, answered, trouble).await
+            troubled(&shared, &delivery, answered, trouble).await
         }
         _ => answer(backend.send(onward).await?).await,
     }
@@ -205,6 +212,7 @@ async fn send_on(
 /// The answer to a write that is done, as far as it reaches the operator.
 async fn troubled(
     shared: &Arc<Shared>,
+    delivery: &Delivery,
     answered: Answer,
     trouble: Option<Trouble>,
 ) -> Result<Answer, BoxError> {
@@ -215,9 +223,11 @@ async fn troubled(
             std::future::pending().await
         }
         Some(Trouble::KillAfterResponse | Trouble::KillAndRewind) => {
-            let shared = shared.clone();
+            let (shared, delivered) = (shared.clone(), delivery.of_next_answer());
             tokio::spawn(async move {
-                tokio::time::sleep(FAREWELL).await;
+                if let Err(error) = delivered.await {
+                    tracing::warn!("the operator is killed without its answer: {error:#}");
+                }
                 shared.state.kill();
             });
             Ok(answered)
