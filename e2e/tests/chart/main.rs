@@ -4,6 +4,7 @@ mod alerts;
 mod lifecycle;
 mod rights;
 mod routing;
+mod schema;
 
 use std::{fs, path::Path};
 
