@@ -9,6 +9,8 @@ mod haste;
 mod lab;
 mod life;
 mod malformed;
+mod manual;
+mod pull_secrets;
 mod quiet;
 mod replicas;
 mod routes;
