@@ -92,8 +92,8 @@ async fn wait_until_gone(lab: &Lab, tenant: &str) -> Result<()> {
     Wait::new(format!("tenant {tenant} to be gone"), Duration::from_mins(1)).until(look).await
 }
 
-/// A tenant's life, so that the operator does everything that it can do.
-async fn live(lab: &Lab, stand_in: &StandIn) -> Result<()> {
+/// A tenant's life, so that the operator does everything that it can do; `routes` is the kind of the tenants' routes.
+async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result<()> {
     let admin = lab.admin();
     for sample in ["plans", "release", "tenant-acme", "tenant-bluesky"] {
         let path = toolchain::workspace().join(format!("deploy/samples/{sample}.yaml"));
@@ -109,7 +109,7 @@ async fn live(lab: &Lab, stand_in: &StandIn) -> Result<()> {
     admin.may(&patch("acme", json!({ "plan": "small" }))).await?;
     wait_for(lab, "acme", "True", "AsExpected").await?;
     // So is what an earlier operator made and this one does not know.
-    leave_behind(lab, "acme").await?;
+    leave_behind(lab, "acme", routes).await?;
     for state in ["ReadOnly", "Suspended", "Active"] {
         admin.may(&patch("bluesky", json!({ "state": state }))).await?;
         wait_for(lab, "bluesky", "True", "").await?;
@@ -140,8 +140,11 @@ async fn live(lab: &Lab, stand_in: &StandIn) -> Result<()> {
     Ok(())
 }
 
+/// An object that nobody wants any more: group and version, kind, and specification.
+type Leftover = (&'static str, &'static str, Value);
+
 /// Makes objects in a tenant's namespace as an earlier operator would have, and waits until they are pruned.
-async fn leave_behind(lab: &Lab, tenant: &str) -> Result<()> {
+async fn leave_behind(lab: &Lab, tenant: &str, another: Option<Leftover>) -> Result<()> {
     let metadata = json!({ "name": "leftover", "labels": { "tenantry.dev/tenant": tenant } });
     let leftovers = [
         ("v1", "Service", json!({ "clusterIP": "None", "selector": { "a": "b" } })),
@@ -150,7 +153,7 @@ async fn leave_behind(lab: &Lab, tenant: &str) -> Result<()> {
         ("policy/v1", "PodDisruptionBudget", json!({ "selector": { "matchLabels": { "a": "b" } } })),
     ];
     let in_namespace = format!("-n tenant-{tenant}");
-    for (version, kind, spec) in leftovers {
+    for (version, kind, spec) in leftovers.into_iter().chain(another) {
         let mut object = json!({ "apiVersion": version, "kind": kind, "metadata": metadata });
         if !spec.is_null() {
             object["spec"] = spec;
@@ -203,6 +206,18 @@ async fn granted(lab: &Lab) -> Result<BTreeMap<Place, BTreeSet<String>>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_right_is_needed_and_none_is_missing() -> Result<()> {
     let lab = Lab::start_with(&json!({ "imagePullSecrets": ["registry"] })).await?;
+    live_with_what_is_granted(lab, None).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_every_right_with_an_ingress_controller() -> Result<()> {
+    let routing = json!({ "kind": "Ingress", "controllerNamespace": "ingress" });
+    let lab = Lab::start_with(&json!({ "imagePullSecrets": ["registry"], "routing": routing })).await?;
+    let rules = json!([{ "host": "former.example" }]);
+    live_with_what_is_granted(lab, Some(("networking.k8s.io/v1", "Ingress", json!({ "rules": rules })))).await
+}
+
+async fn live_with_what_is_granted(lab: Lab, routes: Option<Leftover>) -> Result<()> {
     let secret = "create secret docker-registry registry --docker-username=u --docker-password=p --docker-server=r.example";
     lab.admin().may(&format!("-n tenantry-system {secret}")).await?;
     let stand_in = StandIn::start(lab.client().await?);
@@ -211,7 +226,7 @@ async fn every_right_is_needed_and_none_is_missing() -> Result<()> {
     let (stop, stopped) = oneshot::channel();
     let mut operator = start_operator(&lab, stopped).await?;
     tokio::select! {
-        lived = live(&lab, &stand_in) => lived?,
+        lived = live(&lab, &stand_in, routes) => lived?,
         ended = &mut operator => bail!("the operator ended: {ended:?}"),
     }
     drop(stop);
