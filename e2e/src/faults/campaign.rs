@@ -1,6 +1,6 @@
 //! Many plans, one after the other, and what came of them.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, pin::pin, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -12,6 +12,9 @@ use super::{
 };
 use crate::host::progress;
 
+/// After so many plans a line says how far it is.
+const MILESTONE: usize = 25;
+
 /// What came of a plan.
 struct Outcome {
     plan: Plan,
@@ -21,6 +24,8 @@ struct Outcome {
 /// What came of all plans; prints itself as a table.
 pub struct Report {
     outcomes: Vec<Outcome>,
+    /// How many there would have been, had nobody interrupted it.
+    planned: usize,
 }
 
 impl Report {
@@ -31,6 +36,11 @@ impl Report {
             Verdict::Same(_) | Verdict::NotReached => None,
         });
         failed.collect()
+    }
+
+    /// Whether every plan was tried.
+    pub fn is_complete(&self) -> bool {
+        self.outcomes.len() == self.planned
     }
 
     /// How many faults really happened.
@@ -89,6 +99,9 @@ impl fmt::Display for Report {
             line.write(formatter, name)?;
         }
         sum.write(formatter, "all")?;
+        if !self.is_complete() {
+            writeln!(formatter, "interrupted after {} of {} plans", self.outcomes.len(), self.planned)?;
+        }
         for failure in self.failures() {
             writeln!(formatter, "\n{failure}")?;
         }
@@ -137,15 +150,23 @@ impl Harness {
 
     async fn run_plans(&mut self, plans: Vec<Plan>) -> Result<Report> {
         let mut outcomes = Vec::new();
-        let all = plans.len();
+        let planned = plans.len();
+        let mut interrupted = pin!(tokio::signal::ctrl_c());
         for plan in plans {
-            let verdict = self.judge(plan.course, Some(plan.fault.clone())).await?;
+            let verdict = tokio::select! {
+                verdict = self.judge(plan.course, Some(plan.fault.clone())) => verdict?,
+                // Half an hour of work is not thrown away: the report is of what was done.
+                _ = &mut interrupted => break,
+            };
+            let done = outcomes.len() + 1;
             if let Verdict::Differs(how) = &verdict {
-                progress::say(&format!("{}/{all} {plan}: {how}", outcomes.len() + 1));
+                progress::say(&format!("{done}/{planned} {plan}: {how}"));
+            } else if done.is_multiple_of(MILESTONE) {
+                progress::say(&format!("{done}/{planned} faults"));
             }
             outcomes.push(Outcome { plan, verdict });
         }
-        Ok(Report { outcomes })
+        Ok(Report { outcomes, planned })
     }
 
     /// Breaks the operator in each known way and says, for each, what gave it away; nothing if the harness did not notice.

@@ -57,7 +57,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         progress::step("faults", harness.run_sample(KILLS, OTHERS)).await?
     };
     println!("{report}");
-    Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_well = report.is_complete() && report.failures().is_empty();
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The operator as a process that the harness can kill.
