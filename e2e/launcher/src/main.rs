@@ -132,3 +132,45 @@ fn target_directory() -> Result<PathBuf, String> {
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An artifact of a crate, named as cargo names them.
+    fn compiled(target: &Path, crate_name: &str) -> PathBuf {
+        let fingerprint = target.join(format!("debug/.fingerprint/{crate_name}-0123456789abcdef"));
+        fs::create_dir_all(&fingerprint).unwrap();
+        fs::write(target.join(format!("debug/deps/{crate_name}-0123456789abcdef")), "compiled elsewhere")
+            .unwrap();
+        fingerprint
+    }
+
+    #[test]
+    fn what_another_checkout_compiled_is_removed_once() {
+        let target = tempfile::tempdir().unwrap();
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        fs::create_dir_all(target.path().join("debug/deps")).unwrap();
+        fs::write(target.path().join("checkout"), "/another/checkout").unwrap();
+        let (ours, dependency) = (compiled(target.path(), "e2e"), compiled(target.path(), "serde"));
+
+        take_over(workspace, target.path()).unwrap();
+        assert!(!ours.exists() && dependency.exists());
+        assert_eq!(
+            fs::read_to_string(target.path().join("checkout")).unwrap(),
+            workspace.display().to_string()
+        );
+
+        let ours = compiled(target.path(), "e2e");
+        take_over(workspace, target.path()).unwrap();
+        assert!(ours.exists(), "this checkout has compiled it");
+    }
+
+    #[test]
+    fn a_fresh_machine_has_nothing_to_remove() {
+        let target = tempfile::tempdir().unwrap();
+        let target = target.path().join("new");
+        take_over(Path::new("/a/checkout"), &target).unwrap();
+        assert_eq!(fs::read_to_string(target.join("checkout")).unwrap(), "/a/checkout");
+    }
+}
