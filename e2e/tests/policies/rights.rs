@@ -71,6 +71,7 @@ async fn the_operator_writes_only_where_it_bound_its_role(lab: &Lab) -> Result<(
     lab.operator().may("-n tenant-acme create configmap x --dry-run=server").await?;
     let yes = [
         "watch tenants.tenantry.dev",
+        "get tenants.tenantry.dev",
         "patch tenants.tenantry.dev/status",
         "create namespaces",
         "watch pods",

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{ResourceExt, core::ObjectMeta};
 
 use crate::{
     cluster::{
@@ -76,7 +76,12 @@ impl Child {
 
 /// The number by which versions of one object are ordered.
 pub fn version_of<K: kube::Resource>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+    version_in(object.meta())
+}
+
+/// The same of metadata.
+pub fn version_in(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// All children of one tenant at one moment.

@@ -9,6 +9,7 @@
 //! | group | resources | verbs |
 //! |---|---|---|
 //! | `tenantry.dev` | `tenants`, `plans`, `releases` | list, watch, patch |
+//! | `tenantry.dev` | `tenants` | get |
 //! | `tenantry.dev` | `tenants/status` | patch |
 //! | (core) | `namespaces` | get, list, watch, create, patch, delete |
 //! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | list, watch |

@@ -26,6 +26,16 @@ impl Cluster {
         get(&Api::all(self.client.clone()), name).await
     }
 
+    /// Whether that very object is there: this name and this uid. The API server is asked, not what the watches told.
+    pub async fn is_there<K>(&self, name: &str, uid: &str) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let found = Api::<K>::all(self.client.clone()).get_metadata_opt(name).await;
+        let found = found.map_err(|source| unreadable::<K>(name, source))?;
+        Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(uid)))
+    }
+
     /// Whether the cluster has that storage class.
     pub async fn has_storage_class(&self, name: &str) -> Result<bool, Error> {
         Ok(self.get_global::<StorageClass>(name).await?.is_some())
@@ -36,11 +46,11 @@ async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    api.get_opt(name).await.map_err(|source| Error::Read {
-        kind: K::kind(&()).into_owned(),
-        name: name.to_owned(),
-        source: Box::new(source),
-    })
+    api.get_opt(name).await.map_err(|source| unreadable::<K>(name, source))
+}
+
+fn unreadable<K: Resource<DynamicType = ()>>(name: &str, source: kube::Error) -> Error {
+    Error::Read { kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
 }
 
 /// Parameters of every server-side apply: all fields we send are ours.

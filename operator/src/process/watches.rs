@@ -28,7 +28,13 @@ use tokio::{
 use crate::{
     api::{Plan, Release, Tenant},
     args::{Routing, RoutingArgs},
-    cluster::{Cluster, facts::ChildKind, http_route::HttpRoute, watch::follow},
+    cluster::{
+        Cluster,
+        cache::{version_in, version_of},
+        facts::ChildKind,
+        http_route::HttpRoute,
+        watch::follow,
+    },
     malformed::{Guarded, Registry},
     process::{metrics::Metrics, queue::Queue},
 };
@@ -232,6 +238,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Keeper<K> {
                 self.malformed.retain::<K>(&std::mem::take(&mut self.listed));
                 None
             }
+            watcher::Event::Apply(object) if self.is_past(&object) => None,
             watcher::Event::Apply(object) => {
                 let name = object.name_any();
                 match object.0 {
@@ -253,6 +260,15 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Keeper<K> {
                 Some(name)
             }
         }
+    }
+
+    /// Whether a later version of that very object is known. A watch that is begun anew may tell old news again, and to act
+    /// on it would be to undo what was done since.
+    fn is_past(&self, object: &Guarded<K>) -> bool {
+        let name = object.name_any();
+        let known = self.writer.as_reader().get(&ObjectRef::new(&name)).map(|known| known.meta().clone());
+        let known = known.or_else(|| self.malformed.get::<K>(&name).map(|known| known.metadata.clone()));
+        known.is_some_and(|known| known.uid == object.uid() && version_of(object) < version_in(&known))
     }
 
     /// Takes the object out of the store.
@@ -305,6 +321,31 @@ mod tests {
             assert_eq!(keeper.take(event).as_deref(), Some("acme"));
             assert_eq!(known(&keeper), after, "after {what}");
         }
+    }
+
+    #[test]
+    fn old_news_is_no_news() {
+        let of_version = |version: &str| {
+            let mut tenant = tenant();
+            tenant.metadata.resource_version = Some(version.to_owned());
+            tenant
+        };
+        let malformed_of_version = |version: &str| {
+            let mut malformed = malformed_tenant();
+            malformed.metadata.uid = tenant().metadata.uid;
+            malformed.metadata.resource_version = Some(version.to_owned());
+            Guarded(Err(Box::new(malformed)))
+        };
+        let mut keeper = keeper();
+        let mut takes = |object| keeper.take(Event::Apply(object)).is_some();
+        assert!(takes(Guarded(Ok(of_version("10")))));
+        assert!(!takes(Guarded(Ok(of_version("9")))), "numbers, not texts");
+        assert!(!takes(malformed_of_version("9")));
+        assert!(takes(malformed_of_version("11")));
+        assert!(!takes(Guarded(Ok(of_version("10")))));
+        let mut another = of_version("3");
+        another.metadata.uid = Some("another".to_owned());
+        assert!(takes(Guarded(Ok(another))), "versions of different objects are not compared");
     }
 
     #[test]

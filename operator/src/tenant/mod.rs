@@ -149,6 +149,10 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
         return cleanup::remove(tenant, ctx, progress).await;
     }
     let observed = observe::observe(tenant, ctx).await?;
+    if observed.namespace == NamespaceState::Absent && !is_there(tenant, ctx).await? {
+        progress.removed = true;
+        return Ok(());
+    }
     let tenant = &ensure_finalizer(tenant, ctx).await?;
     progress.storage_class_missing = observed.storage_class_missing;
     let valid = validated(tenant, ctx, &observed)?;
@@ -161,6 +165,12 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
     apply::apply(ctx, &valid, &course, &hosts.granted, &observed).await
+}
+
+/// Nobody would ever remove a namespace that is made for a Tenant that is gone, and watches may not have told yet.
+async fn is_there(tenant: &Tenant, ctx: &Context) -> Result<bool, Error> {
+    let uid = tenant.uid().unwrap_or_default();
+    ctx.cluster.is_there::<Tenant>(&tenant.name_any(), &uid).await.map_err(Error::Cluster)
 }
 
 /// Puts our rights in the tenant's namespace right before anything else: without them nothing there can be read, and a
