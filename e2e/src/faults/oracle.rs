@@ -214,6 +214,16 @@ pub(super) fn rank_revisions(picture: &Picture) -> Picture {
     picture.iter().map(|(key, object)| (key.clone(), replace_texts(object.clone(), &ranked))).collect()
 }
 
+/// The same picture without Jobs that have succeeded, and without their pods.
+pub(super) fn without_finished_migrations(mut picture: Picture) -> Picture {
+    picture.retain(|key, object| {
+        let succeeded = key.starts_with("jobs ") && object["status"]["succeeded"] == 1;
+        let ended = key.starts_with("pods ") && object["status"]["phase"] == "Succeeded";
+        !succeeded && !ended
+    });
+    picture
+}
+
 fn collect_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => texts.push(text),
@@ -328,6 +338,22 @@ mod tests {
         let ranked = |file, pod| rank_revisions(&told(file, pod));
         assert_eq!(difference(&ranked(2, 2), &ranked(4, 4)), None);
         assert!(difference(&ranked(2, 2), &ranked(4, 3)).is_some());
+    }
+
+    #[test]
+    fn only_migrations_that_are_over_may_be_missing() {
+        let job = |status: Value| {
+            Picture::from([("jobs tenant-acme/migrate-1".to_owned(), json!({"status": status}))])
+        };
+        let pod = |phase| {
+            Picture::from([("pods tenant-acme/migrate-1-0".to_owned(), json!({"status": {"phase": phase}}))])
+        };
+        for over in [job(json!({"succeeded": 1})), pod("Succeeded")] {
+            assert!(without_finished_migrations(over).is_empty());
+        }
+        for going_on in [job(json!({"active": 1})), job(json!({"failed": 1})), pod("Running")] {
+            assert_eq!(without_finished_migrations(going_on.clone()), going_on);
+        }
     }
 
     #[test]
