@@ -47,6 +47,9 @@ async fn one_line_a_request_without_what_people_searched_for() {
     let subscriber =
         tracing_subscriber::fmt().json().with_max_level(tracing::Level::DEBUG).with_writer(log.clone());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
+    // Of one subscriber alone, tracing asks the thread that comes to a log statement first whether anybody listens. That
+    // may be another test's thread, where nobody does. Of two it asks them both.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let edge = edge(&["--connect-timeout", "50ms"]).await;
     edge.route(&[
         route("acme.example", "acme", mirror("acme").await),

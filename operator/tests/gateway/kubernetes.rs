@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
@@ -16,11 +17,11 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::support::{Edge, TestBody, boxed, edge, eventually, mirror, route, text, with};
+use crate::support::{Edge, TestBody, boxed, edge, eventually, mirror, route, tenant, text, with};
 
 /// An API server that knows ConfigMaps and Secrets of one namespace.
 #[derive(Clone)]
-struct Api(Arc<Mutex<State>>);
+pub(crate) struct Api(Arc<Mutex<State>>);
 
 struct State {
     version: u64,
@@ -31,7 +32,7 @@ struct State {
 }
 
 impl Api {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = State {
             version: 1,
             objects: BTreeMap::new(),
@@ -41,7 +42,7 @@ impl Api {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    fn put(&self, kind: &str, name: &str, data: &Value) {
+    pub(crate) fn put(&self, kind: &str, name: &str, data: &Value) {
         let mut state = self.0.lock().unwrap();
         state.version += 1;
         let metadata = json!({"name": name, "namespace": "tenantry-gateway", "resourceVersion": state.version.to_string()});
@@ -51,7 +52,7 @@ impl Api {
         let _ = state.events.send((kind.to_owned(), json!({"type": verb, "object": object})));
     }
 
-    fn delete(&self, kind: &str, name: &str) {
+    pub(crate) fn delete(&self, kind: &str, name: &str) {
         let mut state = self.0.lock().unwrap();
         state.version += 1;
         let mut object = state.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
@@ -66,7 +67,7 @@ impl Api {
         state.events = broadcast::channel(64).0;
     }
 
-    fn answer(&self, request: &Request<kube::client::Body>) -> Response<TestBody> {
+    fn answer<B>(&self, request: &Request<B>) -> Response<TestBody> {
         let state = self.0.lock().unwrap();
         let kind = match request.uri().path() {
             "/api/v1/namespaces/tenantry-gateway/configmaps" => "ConfigMap",
@@ -97,6 +98,14 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Answers over HTTP, for a gateway in a process of its own.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let api = self.clone();
+        tenant(move |request| std::future::ready(api.answer(&request))).await
+    }
+}
+
 fn tokio_stream<T: Clone + Send + 'static>(
     receiver: broadcast::Receiver<T>,
 ) -> impl futures::Stream<Item = T> + Send {
@@ -104,7 +113,7 @@ fn tokio_stream<T: Clone + Send + 'static>(
 }
 
 /// A gateway that follows an API server.
-async fn followed() -> (Edge, Api, AbortOnDropHandle<()>) {
+pub(crate) async fn followed() -> (Edge, Api, AbortOnDropHandle<()>) {
     let edge = edge(&[]).await;
     let api = Api::new();
     let answering = api.clone();
@@ -119,7 +128,8 @@ async fn followed() -> (Edge, Api, AbortOnDropHandle<()>) {
     (edge, api, AbortOnDropHandle::new(following))
 }
 
-fn table(routes: &[Value]) -> Value {
+/// The data of a ConfigMap with these routes.
+pub(crate) fn table(routes: &[Value]) -> Value {
     json!({"routes.json": json!({"version": 1, "routes": routes}).to_string()})
 }
 

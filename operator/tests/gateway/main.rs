@@ -6,11 +6,15 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-mod abuse;
 mod access_log;
+mod certificates;
 mod kubernetes;
+mod process;
+mod removal;
 mod routing;
 mod shutdown;
+mod slow_clients;
+mod smuggling;
 mod streaming;
 mod support;
 mod tenants;

@@ -1,6 +1,6 @@
 //! A gateway, tenants behind it and clients in front of it.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, iter::Sum, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -113,10 +113,7 @@ impl Edge {
 
     /// Sends bytes as they are and returns what comes back until the gateway closes.
     pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
-        let mut stream = TcpStream::connect(self.http).await.unwrap();
-        // The gateway may close while we still write; what it has said before counts.
-        let _ = stream.write_all(bytes.as_ref()).await;
-        read_all(&mut stream).await
+        raw(self.http, bytes).await
     }
 
     pub(crate) async fn manage(&self, path: &str) -> Answer {
@@ -126,10 +123,7 @@ impl Edge {
 
     /// The sum of all series whose text starts so, or zero.
     pub(crate) async fn metric(&self, start: &str) -> u64 {
-        let start = format!("tenantry_gateway_{start}");
-        let metrics = self.manage("/metrics").await.text;
-        let values = metrics.lines().filter(|line| line.starts_with(&start));
-        values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        sum(&self.manage("/metrics").await.text, start)
     }
 
     /// Asks the gateway to stop.
@@ -142,6 +136,22 @@ impl Edge {
         self.begin_stop();
         self.task
     }
+}
+
+/// Sends bytes as they are and returns what comes back until the other side closes.
+pub(crate) async fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The other side may close while we still write; what it has said before counts.
+    let _ = stream.write_all(bytes.as_ref()).await;
+    read_all(&mut stream).await
+}
+
+/// The sum of all series of the gateway whose text starts so, or zero.
+pub(crate) fn sum<T: FromStr + Sum>(metrics: &str, start: &str) -> T {
+    let values = metrics.lines().filter(|line| {
+        line.strip_prefix("tenantry_gateway_").is_some_and(|series| series.starts_with(start))
+    });
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<T>().ok()).sum()
 }
 
 /// A route to a tenant of the test.

@@ -28,7 +28,7 @@ impl Edge {
         self.gateway.set_certificate(name, certificates::parse(secret).unwrap());
     }
 
-    async fn connect(
+    pub(crate) async fn connect(
         &self,
         sni: &str,
         protocol: &str,
@@ -51,7 +51,7 @@ impl Edge {
     }
 }
 
-fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+pub(crate) fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
@@ -101,7 +101,11 @@ async fn a_name_that_nobody_has_gets_no_certificate() {
 }
 
 /// Sends one request over HTTP/2: status, and the body as text.
-async fn ask(stream: TlsStream<TcpStream>, authority: &str, headers: &[(&str, &str)]) -> (u16, String) {
+pub(crate) async fn ask(
+    stream: TlsStream<TcpStream>,
+    authority: &str,
+    headers: &[(&str, &str)],
+) -> (u16, String) {
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let io = TokioIo::new(stream);
     let (mut sender, connection) =

@@ -65,10 +65,28 @@ async fn a_silent_web_socket_ends() {
 
 #[tokio::test]
 async fn a_refused_handshake_is_an_ordinary_answer() {
-    let edge = edge(&[]).await;
-    edge.route(&[route("acme.example", "acme", mirror("acme").await)]);
-    let stream = TcpStream::connect(edge.http).await.unwrap();
-    assert!(client_async("ws://acme.example/live", stream).await.is_err());
+    let edge = edge(&["--idle-timeout", "200ms"]).await;
+    let acme = tenant(|request| async move {
+        let mut response = Response::new(text(request.uri().path().to_owned()));
+        if request.headers().contains_key("upgrade") {
+            *response.status_mut() = http::StatusCode::FORBIDDEN;
+        }
+        response
+    })
+    .await;
+    edge.route(&[route("acme.example", "acme", acme)]);
+    // The next request on the same connection is one: nothing has become a tunnel.
+    let answers = edge
+        .raw(
+            "GET /live HTTP/1.1\r\nHost: acme.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\
+             GET /next HTTP/1.1\r\nHost: acme.example\r\n\r\n\
+             GET / HTTP/1.1\r\nHost: nobody.example\r\n\r\n",
+        )
+        .await;
+    let codes: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(codes, ["403", "200", "404"], "{answers}");
+    assert!(answers.contains("/live") && answers.contains("/next"), "{answers}");
+    eventually("all to be over", async || edge.metric("requests_open").await == 0).await;
 }
 
 #[tokio::test]
