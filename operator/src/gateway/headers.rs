@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
         STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
@@ -97,6 +97,11 @@ pub(super) fn to_tenant(headers: &mut HeaderMap, origin: &Origin<'_>, passage: P
 
 /// Prepares an answer's fields for the client.
 pub(super) fn to_client(headers: &mut HeaderMap, scheme: Scheme, request_id: &HeaderValue, passage: Passage) {
+    // Where both are given the encoding holds, and a length that is left would cut the body short or make it look broken
+    // (RFC 9112 section 6.3). For requests hyper does the same as it reads them.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     strip_hop_by_hop(headers);
     headers.insert(REQUEST_ID, request_id.clone());
     if scheme == Scheme::Https {

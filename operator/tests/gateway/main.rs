@@ -7,6 +7,7 @@
 )]
 
 mod access_log;
+mod broken_answers;
 mod certificates;
 mod kubernetes;
 mod process;
