@@ -9,6 +9,29 @@ use tokio::{
 
 use super::limits::Limits;
 
+/// Requests that one client may take back unanswered in one stretch of time. Pages that look things up while people type
+/// take back a few a second, and everything that is open when they are closed.
+const MAX_TAKEN_BACK: u64 = 256;
+const STRETCH: Duration = Duration::from_secs(10);
+
+/// Counts up to a limit, anew in each stretch of time.
+#[derive(Debug, Default)]
+pub(super) struct Quota {
+    stretch: AtomicU64,
+    taken: AtomicU64,
+}
+
+impl Quota {
+    /// Whether one more is within the limit, in the stretch of this number. Racing callers may get a few more, which does
+    /// no harm.
+    pub(super) fn take(&self, stretch: u64, limit: u64) -> bool {
+        if self.stretch.swap(stretch, Ordering::Relaxed) != stretch {
+            self.taken.store(0, Ordering::Relaxed);
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed) < limit
+    }
+}
+
 /// The moment at which something last moved. Many may beat at once.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -48,8 +71,10 @@ pub(super) struct Activity {
     pulse: Pulse,
     open_requests: AtomicUsize,
     had_requests: AtomicBool,
-    /// The one change that brings the deadline nearer: the last open request is over.
-    falls_idle: Notify,
+    taken_back: Quota,
+    is_restless: AtomicBool,
+    /// What brings the deadline nearer: the last open request is over, or too many have been taken back.
+    comes_nearer: Notify,
 }
 
 /// Why a connection has to end.
@@ -61,6 +86,8 @@ pub(super) enum Overdue {
     Idle,
     /// Requests are open, but nothing moves: the client does not read.
     Stalled,
+    /// Requests are taken back as fast as they come ("rapid reset"), which no limit on open requests limits.
+    Restless,
 }
 
 impl Activity {
@@ -69,7 +96,9 @@ impl Activity {
             pulse: Pulse::new(),
             open_requests: AtomicUsize::new(0),
             had_requests: AtomicBool::new(false),
-            falls_idle: Notify::new(),
+            taken_back: Quota::default(),
+            is_restless: AtomicBool::new(false),
+            comes_nearer: Notify::new(),
         }
     }
 
@@ -82,7 +111,16 @@ impl Activity {
     pub(super) fn request_ends(&self) {
         self.pulse.beat();
         if self.open_requests.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.falls_idle.notify_one();
+            self.comes_nearer.notify_one();
+        }
+    }
+
+    /// Counts a request that the client gave up before it was answered.
+    pub(super) fn request_is_taken_back(&self) {
+        let stretch = self.pulse.born.elapsed().as_secs() / STRETCH.as_secs();
+        if !self.taken_back.take(stretch, MAX_TAKEN_BACK) {
+            self.is_restless.store(true, Ordering::Relaxed);
+            self.comes_nearer.notify_one();
         }
     }
 
@@ -98,7 +136,7 @@ impl Activity {
             }
             tokio::select! {
                 () = sleep_until(self.deadline(limits).0) => {}
-                () = self.falls_idle.notified() => {}
+                () = self.comes_nearer.notified() => {}
             }
         }
     }
@@ -110,12 +148,37 @@ impl Activity {
     }
 
     fn deadline(&self, limits: &Limits) -> (Instant, Overdue) {
-        if !self.had_requests.load(Ordering::Relaxed) {
+        if self.is_restless.load(Ordering::Relaxed) {
+            (self.pulse.born, Overdue::Restless)
+        } else if !self.had_requests.load(Ordering::Relaxed) {
             (self.pulse.born + limits.header_timeout, Overdue::SlowHead)
         } else if self.open_requests.load(Ordering::Relaxed) == 0 {
             (self.pulse.last() + limits.idle_timeout, Overdue::Idle)
         } else {
             (self.pulse.last() + limits.stall_timeout(), Overdue::Stalled)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_for_one_stretch_of_time() {
+        let quota = Quota::default();
+        let taken = |stretch| (0..100).filter(|_| quota.take(stretch, 10)).count();
+        assert_eq!((taken(1), taken(2)), (10, 10));
+    }
+
+    #[test]
+    fn a_client_may_change_its_mind_but_not_all_the_time() {
+        let activity = Activity::new();
+        for _ in 0..MAX_TAKEN_BACK {
+            activity.request_is_taken_back();
+        }
+        assert!(!activity.is_restless.load(Ordering::Relaxed));
+        activity.request_is_taken_back();
+        assert!(activity.is_restless.load(Ordering::Relaxed));
     }
 }

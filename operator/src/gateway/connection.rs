@@ -140,8 +140,8 @@ where
         overdue = client.activity.overdue(&gateway.limits) => Some(overdue),
         () = gateway.close.cancelled() => None,
     };
-    // Slow heads have nothing in the making, and who does not read gets no farewell.
-    if let Some(overdue @ (Overdue::SlowHead | Overdue::Stalled)) = overdue {
+    // Slow heads have nothing in the making; who does not read, or does not wait for answers, gets no farewell.
+    if let Some(overdue @ (Overdue::SlowHead | Overdue::Stalled | Overdue::Restless)) = overdue {
         return cut(gateway, overdue);
     }
     connection.as_mut().graceful_shutdown();
@@ -181,6 +181,7 @@ fn cut(gateway: &Gateway, overdue: Overdue) {
         Overdue::SlowHead => "slow_head",
         Overdue::Idle => "idle",
         Overdue::Stalled => "stalled",
+        Overdue::Restless => "restless",
     };
     gateway.metrics.connections_cut.with_label_values(&[reason]).inc();
 }

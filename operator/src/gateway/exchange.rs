@@ -74,23 +74,6 @@ impl Outcome {
     }
 }
 
-/// Lets a bounded number of log lines a second pass.
-#[derive(Debug, Default)]
-pub(super) struct Sampler {
-    window: AtomicU64,
-    passed: AtomicU64,
-}
-
-impl Sampler {
-    /// Whether one more may pass in this second. Racing callers may let a few more through, which does no harm.
-    fn pass(&self, second: u64) -> bool {
-        if self.window.swap(second, Ordering::Relaxed) != second {
-            self.passed.store(0, Ordering::Relaxed);
-        }
-        self.passed.fetch_add(1, Ordering::Relaxed) < FAULTS_LOGGED_PER_SECOND
-    }
-}
-
 /// One request from its head to the last byte of its answer, or to the end of its WebSocket. It is over when nobody
 /// holds it any more; then it is counted and logged, whatever way it ended.
 pub(super) struct Exchange {
@@ -204,7 +187,7 @@ impl Exchange {
             };
         }
         let second = self.gateway.started.elapsed().as_secs();
-        if outcome.is_fault() && self.gateway.faults.pass(second) {
+        if outcome.is_fault() && self.gateway.faults.take(second, FAULTS_LOGGED_PER_SECOND) {
             access!(tracing::Level::INFO);
         } else {
             access!(tracing::Level::DEBUG);
@@ -220,6 +203,9 @@ impl Drop for Exchange {
             None => self.gateway.metrics.refused.with_label_values(&[outcome.label()]).inc(),
         }
         self.gateway.metrics.requests_open.dec();
+        if outcome == Outcome::Cancelled {
+            self.client.activity.request_is_taken_back();
+        }
         self.client.activity.request_ends();
         self.log(outcome);
     }
@@ -239,14 +225,6 @@ fn new_id() -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_storm_of_faults_does_not_become_a_storm_of_lines() {
-        let sampler = Sampler::default();
-        let passed = |second| (0..100).filter(|_| sampler.pass(second)).count();
-        assert_eq!(passed(1), 10);
-        assert_eq!(passed(2), 10);
-    }
 
     #[test]
     fn every_label_is_known_in_advance() {

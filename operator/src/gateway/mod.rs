@@ -45,8 +45,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    activity::Quota,
     certificates::Certificates,
-    exchange::Sampler,
     host::{Host, InvalidHost},
     limits::Limits,
     metrics::Metrics,
@@ -140,7 +140,7 @@ pub struct Gateway {
     tenants: Tenants,
     upstreams: Upstreams,
     metrics: Metrics,
-    faults: Sampler,
+    faults: Quota,
     started: Instant,
     places: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -193,7 +193,7 @@ impl Gateway {
             tenants: Tenants::new(limits.max_requests_per_tenant, metrics.requests.clone()),
             upstreams: Upstreams::new(&limits, metrics.connect_retries.clone()),
             metrics,
-            faults: Sampler::default(),
+            faults: Quota::default(),
             started: Instant::now(),
             places: Arc::new(Semaphore::new(limits.max_connections)),
             tasks: TaskTracker::new(),

@@ -9,6 +9,7 @@
 mod access_log;
 mod broken_answers;
 mod certificates;
+mod http_2;
 mod kubernetes;
 mod process;
 mod removal;
