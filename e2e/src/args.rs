@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// Check everything that CI checks
     Verify(verify::Args),
-    /// Measure a fleet that is up, beside floors of the same run
+    /// Measure, beside floors of the same run
     Bench(bench::Args),
     /// Break things between an operator and an API server, and see whether tenants end as if nothing had happened
     Faults(faults::Args),
@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Be the operator that `faults` kills
     #[command(hide = true)]
     Operator(Box<faults::OperatorArgs>),
+    /// Be the gateway that a test measures
+    #[command(hide = true)]
+    Gateway(Box<operator::gateway::Args>),
     /// Hold a loopback port that leads into a cluster
     #[command(hide = true)]
     PortForward(HoldArgs),

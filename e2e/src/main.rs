@@ -60,6 +60,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Operator(arguments) => faults::operator(*arguments).await?,
+        Command::Gateway(arguments) => operator::gateway::run(*arguments).await?,
         Command::Postgres(arguments) => return images::run_postgres(arguments).await,
         Command::Queries => queries::write().await?,
         Command::NetworkPolicyAgent(arguments) => Box::pin(network_policy::run(arguments)).await?,

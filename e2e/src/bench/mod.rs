@@ -7,16 +7,16 @@ mod milestones;
 pub mod onboarding;
 mod statistics;
 
-use std::process::ExitCode;
+use std::{os::unix::process::CommandExt as _, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::fleet::Installed;
+use crate::{fleet::Installed, images};
 
-/// Benchmarks of a cluster that `cargo demo` (or `cargo verify`) has brought up.
+/// Measurements beside floors of the same run.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Name of the cluster.
+    /// Name of the cluster that `cargo demo` (or `cargo verify`) has brought up, where one is needed.
     #[arg(long, default_value = "demo")]
     name: String,
     #[command(subcommand)]
@@ -31,13 +31,29 @@ enum Benchmark {
         #[arg(long, default_value_t = 10)]
         tenants: usize,
     },
+    /// Throughput, latency and memory of the gateway, beside the same requests without it. Needs no cluster.
+    Gateway {
+        /// How often everything is measured.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+    },
 }
 
 /// Runs one benchmark and prints its report.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let fleet = Installed::load(&args.name)?;
     match args.benchmark {
-        Benchmark::Onboarding { tenants } => println!("{}", onboarding::run(&fleet, tenants).await?),
+        Benchmark::Onboarding { tenants } => {
+            let fleet = Installed::load(&args.name)?;
+            println!("{}", onboarding::run(&fleet, tenants).await?);
+        }
+        Benchmark::Gateway { rounds } => {
+            let (operator, bench) = (images::operator_binary().await?, images::gateway_bench().await?);
+            let error = std::process::Command::new(bench)
+                .arg(operator)
+                .args(["--rounds", &rounds.to_string()])
+                .exec();
+            return Err(error).context("cannot start gateway-bench");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The release binaries that go into the images.
+//! Release builds: the binaries that go into the images, and the program that measures them.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,15 +17,29 @@ const DEADLINE: Duration = Duration::from_mins(40);
 
 /// Compiles `operator` and `crm-app` and returns the directory that holds both.
 pub(super) async fn build() -> Result<PathBuf> {
-    progress::step("compiling the release binaries (about 8 minutes the first time)", compile()).await
+    let what = "compiling the release binaries (about 8 minutes the first time)";
+    let executables = progress::step(what, compile(&["operator", "crm-app"])).await?;
+    let folder = |name| program(&executables, name).and_then(Path::parent);
+    let both = folder("operator").context("cargo built no operator")?;
+    ensure!(Some(both) == folder("crm-app"), "cargo put the binaries into different directories");
+    Ok(both.to_path_buf())
 }
 
-async fn compile() -> Result<PathBuf> {
+/// Compiles `gateway-bench` and returns where it is.
+pub(super) async fn build_gateway_bench() -> Result<PathBuf> {
+    let what = "compiling the benchmark of the gateway (about a minute the first time)";
+    let executables = progress::step(what, compile(&["gateway-bench"])).await?;
+    program(&executables, "gateway-bench").map(Path::to_path_buf).context("cargo built no gateway-bench")
+}
+
+/// The programs of these packages.
+async fn compile(packages: &[&str]) -> Result<Vec<PathBuf>> {
     // cargo's own errors go straight to the terminal; its report of what was built comes as JSON.
     let child = Command::new("cargo")
         .current_dir(toolchain::workspace())
         .args(["build", "--release", "--locked", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(["--package=operator", "--package=crm-app", "--bins"])
+        .args(packages.iter().map(|package| format!("--package={package}")))
+        .arg("--bins")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -35,15 +49,11 @@ async fn compile() -> Result<PathBuf> {
         format!("`cargo build --release` did not finish within {} minutes", DEADLINE.as_secs() / 60)
     })??;
     ensure!(output.status.success(), "the release binaries do not compile; see above");
-    let executables = executables(&String::from_utf8_lossy(&output.stdout));
-    let folder = |name: &str| {
-        let path = executables.iter().find(|path| path.file_name().is_some_and(|file| file == name));
-        path.and_then(|path| path.parent())
-            .map(Path::to_path_buf)
-            .with_context(|| format!("cargo built no {name}"))
-    };
-    ensure!(folder("operator")? == folder("crm-app")?, "cargo put the binaries into different directories");
-    folder("operator")
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn program<'a>(executables: &'a [PathBuf], name: &str) -> Option<&'a Path> {
+    executables.iter().find(|path| path.file_name().is_some_and(|file| file == name)).map(PathBuf::as_path)
 }
 
 /// The programs in cargo's report.

@@ -57,6 +57,18 @@ pub async fn build() -> Result<Images> {
     })
 }
 
+/// The release build of `operator`, as it goes into the image.
+pub async fn operator_binary() -> Result<PathBuf> {
+    // All that is shipped is built at once, so that this is the same build.
+    front_end().await.context("cannot build the front end")?;
+    Ok(binaries::build().await?.join("operator"))
+}
+
+/// The release build of `gateway-bench`, which measures the gateway.
+pub async fn gateway_bench() -> Result<PathBuf> {
+    binaries::build_gateway_bench().await
+}
+
 /// The directory that holds a root file system of the postgres image, unpacked when it is not there.
 pub async fn postgres_root() -> Result<PathBuf> {
     let builder = Builder::choose().await?;
