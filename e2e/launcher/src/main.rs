@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The workspace's own crates, but for this one, which is compiled elsewhere.
-const PACKAGES: [&str; 3] = ["crm-app", "e2e", "operator"];
+const PACKAGES: [&str; 4] = ["crm-app", "e2e", "gateway-bench", "operator"];
 
 fn main() -> ExitCode {
     match run() {
