@@ -2,6 +2,7 @@
 //!
 //! Without a script everything works at once: pods are ready, Jobs succeed, claims are bound.
 
+mod agenda;
 mod settle;
 mod status;
 
@@ -10,8 +11,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
-use futures::{StreamExt, future::ready, stream};
+use futures::{
+    StreamExt,
+    future::ready,
+    stream::{self, FuturesUnordered},
+};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::Job,
@@ -20,13 +24,18 @@ use k8s_openapi::api::{
 use kube::{Api, Client, ResourceExt, api::ListParams, runtime::watcher};
 use tokio::{sync::watch, task::JoinHandle};
 
-use self::settle::Settle;
+use self::{
+    agenda::{Agenda, Item},
+    settle::Settle,
+};
 
-/// Pause before everything is looked at again after an error.
+/// Pause before something is looked at again after an error.
 const RETRY: Duration = Duration::from_millis(200);
+/// How many workloads are looked at at the same time.
+const AT_ONCE: usize = 16;
 
 /// What a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are Kubernetes' own")]
 pub enum Workload {
     Deployment,
@@ -108,7 +117,7 @@ impl StandIn {
     pub fn start(client: Client) -> Self {
         let script = Arc::new(Script::default());
         let changed = watch::Sender::new(());
-        let task = tokio::spawn(play(client, script.clone(), changed.clone()));
+        let task = tokio::spawn(play(client, script.clone(), changed.subscribe()));
         Self { script, changed, task }
     }
 
@@ -134,23 +143,15 @@ impl Drop for StandIn {
     }
 }
 
-/// Something to look at: only what it is called, since what an event says of it may be older than what was seen already.
 enum Event {
     /// A workload changed, or one of its pods.
-    Workload {
-        /// What it is.
-        workload: Workload,
-        /// Where it is.
-        namespace: String,
-        /// What it is called.
-        name: String,
-    },
+    Workload(Item),
     /// The script changed: everything has to be looked at.
     Script,
 }
 
-async fn play(client: Client, script: Arc<Script>, retry: watch::Sender<()>) {
-    let script_changes = stream::unfold(retry.subscribe(), async |mut changes| {
+async fn play(client: Client, script: Arc<Script>, script_changes: watch::Receiver<()>) {
+    let script_changes = stream::unfold(script_changes, async |mut changes| {
         changes.changed().await.ok()?;
         Some((Event::Script, changes))
     });
@@ -163,27 +164,43 @@ async fn play(client: Client, script: Arc<Script>, retry: watch::Sender<()>) {
         script_changes.boxed(),
     ]);
     let settle = Settle { client, script };
-    while let Some(event) = events.next().await {
-        let result = match event {
-            Event::Workload { workload, namespace, name } => {
-                Box::pin(settle.look_at(workload, &namespace, &name)).await
+    let mut agenda = Agenda::default();
+    let (mut looks, mut pauses) = (FuturesUnordered::new(), FuturesUnordered::new());
+    loop {
+        while looks.len() < AT_ONCE
+            && let Some(item) = agenda.next()
+        {
+            let settle = &settle;
+            looks.push(async move { (Box::pin(settle.look_at(&item)).await, item) });
+        }
+        tokio::select! {
+            Some(event) = events.next() => match event {
+                Event::Workload(item) => agenda.add(item),
+                Event::Script => add_all(&settle.client, &mut agenda).await,
+            },
+            Some((result, item)) = looks.next() => {
+                agenda.done(&item);
+                // Objects come and go while they are looked at, and a pod may need something that is made only next.
+                if let Err(error) = result {
+                    tracing::debug!("the stand-in could not do its part, and tries again: {error:#}");
+                    pauses.push(async move {
+                        tokio::time::sleep(RETRY).await;
+                        item
+                    });
+                }
             }
-            Event::Script => Box::pin(settle_all(&settle)).await,
-        };
-        // Objects come and go while they are looked at, and a pod may need something that is made only next.
-        if let Err(error) = result {
-            tracing::debug!("the stand-in could not do its part, and tries again: {error:#}");
-            let retry = retry.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(RETRY).await;
-                retry.send_replace(());
-            });
+            Some(item) = pauses.next() => agenda.add(item),
+            else => return,
         }
     }
 }
 
 fn event(workload: Workload, object: &impl ResourceExt) -> Option<Event> {
-    Some(Event::Workload { workload, namespace: object.namespace()?, name: object.name_any() })
+    item(workload, object).map(Event::Workload)
+}
+
+fn item(workload: Workload, object: &impl ResourceExt) -> Option<Item> {
+    Some(Item { workload, namespace: object.namespace()?, name: object.name_any() })
 }
 
 fn event_of_owner(pod: &Pod) -> Option<Event> {
@@ -194,7 +211,7 @@ fn event_of_owner(pod: &Pod) -> Option<Event> {
         "Job" => Workload::Job,
         _ => return None,
     };
-    Some(Event::Workload { workload, namespace: pod.namespace()?, name: owner.name.clone() })
+    Some(Event::Workload(Item { workload, namespace: pod.namespace()?, name: owner.name.clone() }))
 }
 
 /// Changes of all objects of a kind, their deletion included.
@@ -221,21 +238,29 @@ where
         .boxed()
 }
 
-async fn settle_all(settle: &Settle) -> Result<()> {
-    let everything = ListParams::default();
-    for object in Api::all(settle.client.clone()).list(&everything).await? {
-        settle.deployment(&object).await?;
+/// Puts everything that there is on the agenda.
+async fn add_all(client: &Client, agenda: &mut Agenda) {
+    // What is made after this list is an event.
+    let added = tokio::try_join!(
+        items::<Deployment>(client, Workload::Deployment),
+        items::<StatefulSet>(client, Workload::StatefulSet),
+        items::<Job>(client, Workload::Job),
+        items::<PersistentVolumeClaim>(client, Workload::PersistentVolumeClaim),
+    );
+    match added {
+        Ok((deployments, stateful_sets, jobs, claims)) => {
+            [deployments, stateful_sets, jobs, claims].concat().into_iter().for_each(|item| agenda.add(item));
+        }
+        Err(error) => tracing::warn!("the stand-in does not see what there is: {error}"),
     }
-    for object in Api::all(settle.client.clone()).list(&everything).await? {
-        settle.stateful_set(&object).await?;
-    }
-    for object in Api::all(settle.client.clone()).list(&everything).await? {
-        settle.job(&object).await?;
-    }
-    for object in Api::all(settle.client.clone()).list(&everything).await? {
-        settle.claim(&object).await?;
-    }
-    Ok(())
+}
+
+async fn items<K>(client: &Client, workload: Workload) -> kube::Result<Vec<Item>>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let objects = Api::<K>::all(client.clone()).list(&ListParams::default()).await?;
+    Ok(objects.iter().filter_map(|object| item(workload, object)).collect())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::{
     Outcome, Script, Workload,
+    agenda::Item,
     status::{self, Lifetime},
 };
 use crate::toolchain::cache::content_hash;
@@ -31,7 +32,7 @@ pub(super) struct Settle {
 }
 
 impl Settle {
-    pub(super) async fn deployment(&self, object: &Deployment) -> Result<()> {
+    async fn deployment(&self, object: &Deployment) -> Result<()> {
         let Some(spec) = &object.spec else { return Ok(()) };
         let Some(outcome) = self.outcome(Workload::Deployment, object) else { return Ok(()) };
         let replicas = replicas(spec.replicas, &outcome);
@@ -42,7 +43,7 @@ impl Settle {
         self.status(object, status::deployment(object.metadata.generation, replicas, &outcome)).await
     }
 
-    pub(super) async fn stateful_set(&self, object: &StatefulSet) -> Result<()> {
+    async fn stateful_set(&self, object: &StatefulSet) -> Result<()> {
         let Some(spec) = &object.spec else { return Ok(()) };
         let Some(outcome) = self.outcome(Workload::StatefulSet, object) else { return Ok(()) };
         let replicas = replicas(spec.replicas, &outcome);
@@ -53,7 +54,7 @@ impl Settle {
         self.status(object, status).await
     }
 
-    pub(super) async fn job(&self, object: &Job) -> Result<()> {
+    async fn job(&self, object: &Job) -> Result<()> {
         let Some(spec) = &object.spec else { return Ok(()) };
         let Some(outcome) = self.outcome(Workload::Job, object) else { return Ok(()) };
         let conditions = object.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
@@ -68,7 +69,7 @@ impl Settle {
         self.status(object, status::job(&json!(object.metadata.creation_timestamp), &outcome)).await
     }
 
-    pub(super) async fn claim(&self, object: &PersistentVolumeClaim) -> Result<()> {
+    async fn claim(&self, object: &PersistentVolumeClaim) -> Result<()> {
         let Some(outcome) = self.outcome(Workload::PersistentVolumeClaim, object) else { return Ok(()) };
         let bound = object.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
         // A bound claim stays bound; what may still change is its size.
@@ -82,7 +83,8 @@ impl Settle {
     }
 
     /// Brings a workload, as it is now, to what the script says.
-    pub(super) async fn look_at(&self, workload: Workload, namespace: &str, name: &str) -> Result<()> {
+    pub(super) async fn look_at(&self, item: &Item) -> Result<()> {
+        let Item { workload, namespace, name } = item;
         match workload {
             Workload::Deployment => match self.get(namespace, name).await? {
                 Some(object) => self.deployment(&object).await,
