@@ -1,6 +1,10 @@
 //! The audit log as tests read it.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -75,8 +79,55 @@ pub(super) fn read(log: &Path) -> Result<Vec<AuditEvent>> {
     complete.lines().map(|line| serde_json::from_str(line).context("not an audit event")).collect()
 }
 
+/// Reads an audit log as it grows, each request once.
+#[derive(Debug)]
+pub struct AuditTail {
+    log: PathBuf,
+    /// Up to here it was read; always the start of a line.
+    position: u64,
+}
+
+impl AuditTail {
+    /// From the first request on.
+    pub fn new(log: &Path) -> Self {
+        Self { log: log.to_path_buf(), position: 0 }
+    }
+
+    /// Leaves out all requests that are finished now.
+    pub fn skip(&mut self) -> Result<()> {
+        self.each_line(|_| Ok(()))
+    }
+
+    /// Looks at all requests that were finished since the last call.
+    pub fn read(&mut self, mut look: impl FnMut(AuditEvent)) -> Result<()> {
+        self.each_line(|line| {
+            look(serde_json::from_slice(line).context("not an audit event")?);
+            Ok(())
+        })
+    }
+
+    fn each_line(&mut self, mut look: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut file =
+            File::open(&self.log).with_context(|| format!("cannot read {}", self.log.display()))?;
+        file.seek(SeekFrom::Start(self.position))?;
+        let mut lines = BufReader::new(file);
+        let mut line = Vec::new();
+        // The last line may still be being written; it is for the next call.
+        while let length = lines.read_until(b'\n', &mut line)?
+            && line.ends_with(b"\n")
+        {
+            look(&line)?;
+            self.position += u64::try_from(length)?;
+            line.clear();
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     const LINE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"x","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/configmaps/b","verb":"patch","user":{"username":"alice","groups":["g"]},"userAgent":"t","objectRef":{"resource":"configmaps","namespace":"a","name":"b","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200}}"#;
@@ -89,5 +140,25 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert!(events[0].is_mutation() && events[0].is_about("configmaps"));
         assert_eq!(events[0].user.username, "alice");
+    }
+
+    #[test]
+    fn a_tail_shows_each_event_once() {
+        let mut log = tempfile::NamedTempFile::new().unwrap();
+        let mut tail = AuditTail::new(log.path());
+        let seen = |tail: &mut AuditTail| {
+            let mut count = 0;
+            tail.read(|_| count += 1).unwrap();
+            count
+        };
+        let (half, rest) = LINE.split_at(40);
+        write!(log, "{LINE}\n{LINE}\n{half}").unwrap();
+        assert_eq!(seen(&mut tail), 2);
+        assert_eq!(seen(&mut tail), 0);
+        write!(log, "{rest}\n{LINE}\n").unwrap();
+        assert_eq!(seen(&mut tail), 2);
+        writeln!(log, "{LINE}").unwrap();
+        tail.skip().unwrap();
+        assert_eq!(seen(&mut tail), 0);
     }
 }

@@ -18,7 +18,7 @@ use super::{kubeconfig, server_parts::Authorities};
 use crate::toolchain::{self, Module};
 
 pub use self::{
-    audit::AuditEvent,
+    audit::{AuditEvent, AuditTail},
     stand_in::{Outcome, StandIn, Workload},
 };
 

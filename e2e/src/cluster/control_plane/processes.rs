@@ -114,8 +114,12 @@ async fn parts(folder: &Path, ports: Ports) -> Result<Parts> {
         audit_policy: &audit_policy,
         audit_log: &log(folder, "audit"),
     };
-    // The endpoint of the Service `kubernetes` may not be a loopback address, and nobody uses it here.
-    let api_server = api_server.part().flag("endpoint-reconciler-type", "none");
+    let api_server = api_server
+        .part()
+        // The endpoint of the Service `kubernetes` may not be a loopback address, and nobody uses it here.
+        .flag("endpoint-reconciler-type", "none")
+        // Whoever reads the audit log wants it whole; after 100 MB another file would be begun.
+        .flag("audit-log-maxsize", 100_000);
     let controller_manager =
         Part::new("kube-controller-manager", &toolchain::binary(Tool::KubeControllerManager).await?)
             .flag("kubeconfig", controller_manager_kubeconfig(folder).display())
