@@ -13,9 +13,19 @@ use operator::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    let mut runtime = match cli.command {
+        // The operator waits for the API server most of the time. On one thread it needs a third less memory, since what one
+        // thread frees is not kept for another, and the same on a large node as on a small one.
+        Command::Run(_) | Command::Crds(_) => tokio::runtime::Builder::new_current_thread(),
+        // The gateway works for every visitor.
+        Command::Gateway(_) => tokio::runtime::Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build().context("failed to start a runtime")?.block_on(start(cli))
+}
+
+async fn start(cli: Cli) -> anyhow::Result<()> {
     telemetry::start(&cli.log);
     rustls::crypto::ring::default_provider()
         .install_default()

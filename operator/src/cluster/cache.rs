@@ -124,7 +124,7 @@ impl Snapshot {
     /// What is kept of the namespace.
     pub fn namespace(&self) -> Option<(&Child, &NamespaceFacts)> {
         self.of_kind(Kind::Namespace).find_map(|(_, child)| match &child.facts {
-            Facts::Namespace(facts) => Some((child, facts)),
+            Facts::Namespace(facts) => Some((child, facts.as_ref())),
             _ => None,
         })
     }
@@ -140,7 +140,7 @@ impl Snapshot {
     /// What is kept of a Job.
     pub fn job(&self, name: &str) -> Option<&JobFacts> {
         match &self.get(Kind::Job, name)?.facts {
-            Facts::Job(facts) => Some(facts),
+            Facts::Job(facts) => Some(facts.as_ref()),
             _ => None,
         }
     }
@@ -170,7 +170,7 @@ impl Snapshot {
     pub fn all_pods(&self, component: names::Component) -> impl Iterator<Item = (&str, &Child, &PodFacts)> {
         self.of_kind(Kind::Pod).filter_map(move |(key, child)| match &child.facts {
             Facts::Pod(facts) if facts.component == component.as_str() => {
-                Some((key.name.as_str(), child, facts))
+                Some((key.name.as_str(), child, facts.as_ref()))
             }
             _ => None,
         })

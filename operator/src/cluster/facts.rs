@@ -60,19 +60,20 @@ pub trait ChildKind:
     fn facts(&self) -> Facts;
 }
 
-/// What is kept of a child besides its identity.
+/// What is kept of a child besides its identity. Most children are plain, and every byte here is in all of them: what is large
+/// stands elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Facts {
     /// Identity and fingerprint say it all.
     Plain,
     /// Of a Namespace.
-    Namespace(NamespaceFacts),
+    Namespace(Box<NamespaceFacts>),
     /// Of a StatefulSet or Deployment.
     Workload(WorkloadFacts),
     /// Of a Pod.
-    Pod(PodFacts),
+    Pod(Box<PodFacts>),
     /// Of a Job.
-    Job(JobFacts),
+    Job(Box<JobFacts>),
     /// Of a PersistentVolumeClaim.
     Claim(ClaimFacts),
     /// Of an HTTPRoute.
@@ -236,7 +237,7 @@ impl ChildKind for Namespace {
             .iter()
             .find(|condition| condition.status == "True" && held(&condition.type_))
             .and_then(|condition| condition.message.clone());
-        Facts::Namespace(NamespaceFacts {
+        let facts = NamespaceFacts {
             tenant: label(names::TENANT_LABEL),
             tenant_uid: label(names::TENANT_UID_LABEL),
             adopt: annotation(names::ADOPT),
@@ -244,7 +245,8 @@ impl ChildKind for Namespace {
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
             held_by,
-        })
+        };
+        Facts::Namespace(facts.into())
     }
 }
 
@@ -297,7 +299,8 @@ impl ChildKind for Job {
             reason: condition.reason.clone().unwrap_or_default(),
             at: condition.last_transition_time.as_ref().map(|time| time.0),
         });
-        Facts::Job(JobFacts { finished, sign_in: self.labels().get(names::SIGN_IN_LABEL).cloned() })
+        let sign_in = self.labels().get(names::SIGN_IN_LABEL).cloned();
+        Facts::Job(JobFacts { finished, sign_in }.into())
     }
 }
 
@@ -335,7 +338,7 @@ impl ChildKind for Pod {
             .and_then(|c| c.message.clone());
         let statuses =
             status.init_container_statuses.iter().chain(status.container_statuses.iter()).flatten();
-        Facts::Pod(PodFacts {
+        let facts = PodFacts {
             component: self.labels().get(names::COMPONENT_LABEL).cloned().unwrap_or_default(),
             ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
             ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
@@ -343,7 +346,8 @@ impl ChildKind for Pod {
             containers: statuses.map(container_facts).collect(),
             entitlement: self.annotations().get(names::ENTITLEMENT_ANNOTATION).cloned(),
             job: self.labels().get("job-name").cloned(),
-        })
+        };
+        Facts::Pod(facts.into())
     }
 }
 

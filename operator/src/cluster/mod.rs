@@ -68,6 +68,7 @@ mod read;
 use std::sync::Arc;
 
 use kube::{Client, runtime::events::Recorder};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use events::{Severity, truncated};
 pub use patience::client;
@@ -78,6 +79,12 @@ use crate::{
     process::{lease::Term, metrics::Metrics},
 };
 
+/// How many requests about tenants are under way at the same time.
+///
+/// A reconcile makes many at once, and each needs a connection with keys and buffers of its own. A fleet that is made all at
+/// once would have hundreds, which makes no API server faster. Watches, and the lease, which must not wait, do not count.
+pub const REQUESTS_AT_ONCE: usize = 16;
+
 /// A client, what we last saw through it, and the count of what we did with it.
 #[derive(Clone)]
 pub struct Cluster {
@@ -87,13 +94,16 @@ pub struct Cluster {
     metrics: Arc<Metrics>,
     recorder: Recorder,
     term: Option<Term>,
+    /// One for each request that may be under way.
+    places: Arc<Semaphore>,
 }
 
 impl Cluster {
     /// A door with an empty cache.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         let recorder = Recorder::new(client.clone(), names::OPERATOR.to_owned().into());
-        Self { client, cache: Arc::default(), repairs: Arc::default(), metrics, recorder, term: None }
+        let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
+        Self { client, cache: Arc::default(), repairs: Arc::default(), metrics, recorder, term: None, places }
     }
 
     /// The same door, through which nothing is written any more once the term is over.
@@ -105,6 +115,12 @@ impl Cluster {
     /// What we last saw of every child.
     pub fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// Waits until one more request may be made; it is over when the place is dropped.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes the semaphore; if somebody did, there would be no limit.
+        self.places.acquire().await.ok()
     }
 
     /// The client, for watches.
@@ -224,6 +240,19 @@ mod tests {
 
     use super::*;
     use crate::testing::fake_api::FakeApi;
+
+    #[tokio::test]
+    async fn a_request_waits_until_there_is_a_place() {
+        let cluster = Cluster::new(FakeApi::default().client(), Arc::new(Metrics::new().unwrap()));
+        let mut taken = Vec::new();
+        for _ in 0..REQUESTS_AT_ONCE {
+            taken.push(cluster.place().await.unwrap());
+        }
+        let mut read = Box::pin(cluster.get::<ConfigMap>("tenantry-gateway", names::ROUTES));
+        assert!(futures::poll!(&mut read).is_pending(), "all places are taken");
+        taken.pop();
+        assert_eq!(read.await.unwrap(), None);
+    }
 
     #[tokio::test]
     async fn nothing_is_written_after_the_term() {

@@ -15,6 +15,7 @@ impl Cluster {
             + std::fmt::Debug
             + DeserializeOwned,
     {
+        let _place = self.place().await;
         get(&Api::namespaced(self.client.clone(), namespace), name).await
     }
 
@@ -23,6 +24,7 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
+        let _place = self.place().await;
         get(&Api::all(self.client.clone()), name).await
     }
 
@@ -31,6 +33,7 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
+        let _place = self.place().await;
         let found = Api::<K>::all(self.client.clone()).get_metadata_opt(name).await;
         let found = found.map_err(|source| unreadable::<K>(name, source))?;
         Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(uid)))

@@ -15,11 +15,19 @@ pub const PATIENCE: usize = 6;
 pub const WINDOW: Duration = Duration::from_secs(10);
 /// Records of children that have been left in peace are dropped when there are more than this.
 const KEPT: usize = 256;
+/// Looking for them takes time, so it is not done more often than this: a fleet that is made has thousands of records.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// The last repairs of each child.
 #[derive(Debug, Default)]
 pub struct Repairs {
-    records: Mutex<HashMap<Key, Record>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: HashMap<Key, Record>,
+    tidied: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -32,16 +40,18 @@ struct Record {
 impl Repairs {
     /// Whether the child was put right so often lately that somebody must be changing it back.
     pub fn is_contested(&self, key: &Key, wanted: u64, now: Instant) -> bool {
-        self.records().get(key).is_some_and(|record| {
+        self.lock().records.get(key).is_some_and(|record| {
             record.wanted == wanted && PATIENCE <= record.at.iter().filter(|at| is_recent(**at, now)).count()
         })
     }
 
     /// The child was written.
     pub fn count(&self, key: Key, wanted: u64, now: Instant) {
-        let mut records = self.records();
-        if KEPT < records.len() {
+        let mut inner = self.lock();
+        let Inner { records, tidied } = &mut *inner;
+        if KEPT < records.len() && tidied.is_none_or(|at| TIDY <= now.saturating_duration_since(at)) {
             records.retain(|_, record| record.at.back().is_some_and(|at| is_recent(*at, now)));
+            *tidied = Some(now);
         }
         let record = records.entry(key).or_insert_with(|| Record { wanted, at: VecDeque::new() });
         if record.wanted != wanted {
@@ -53,8 +63,8 @@ impl Repairs {
         }
     }
 
-    fn records(&self) -> MutexGuard<'_, HashMap<Key, Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +103,6 @@ mod tests {
             repairs.count(key(&number.to_string()), 1, start);
         }
         repairs.count(key("crm"), 1, start + WINDOW);
-        assert_eq!(repairs.records().len(), 1);
+        assert_eq!(repairs.lock().records.len(), 1);
     }
 }

@@ -18,13 +18,17 @@ use crate::{
     names,
 };
 
+/// How many objects of a list come at once. Whole objects are many times as large as what is kept of them, and all kinds are
+/// listed at the same time when the operator starts: pages decide how much memory it needs.
+pub const PAGE: u32 = 50;
+
 /// Follows all children of one kind: keeps the cache true and names each tenant whose child changed.
 ///
 /// Ends never; `synced` turns true once the first complete list is in. That the cluster does not know the kind is a complete
 /// answer too: it has none. The watch goes on asking, since a definition may come later.
 pub async fn follow<K: ChildKind>(cluster: Cluster, changed: impl Fn(String), synced: watch::Sender<bool>) {
     let api: Api<K> = Api::all(cluster.client.clone());
-    let config = watcher::Config::default().labels(names::TENANT_LABEL);
+    let config = watcher::Config::default().labels(names::TENANT_LABEL).page_size(PAGE);
     let start = || watcher(api.clone(), config.clone()).default_backoff();
     let mut events = pin!(start());
     let mut listed: HashSet<Key> = HashSet::new();

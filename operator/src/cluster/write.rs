@@ -235,6 +235,8 @@ impl Cluster {
         K: Resource<DynamicType = ()>,
     {
         let kind = K::kind(&()).into_owned();
+        // Before the look at the term, which may run out while others have their turn.
+        let _place = self.place().await;
         if self.term.as_ref().is_some_and(Term::is_over) {
             return Err(Error::TermOver { verb, kind, name: name.to_owned() });
         }

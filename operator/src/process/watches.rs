@@ -33,7 +33,7 @@ use crate::{
         cache::{version_in, version_of},
         facts::ChildKind,
         http_route::HttpRoute,
-        watch::follow,
+        watch::{PAGE, follow},
     },
     malformed::{Guarded, Registry},
     process::{metrics::Metrics, queue::Queue},
@@ -178,9 +178,10 @@ async fn keep<K>(
 {
     let kind = K::kind(&());
     let api: Api<Guarded<K>> = Api::all(cluster.client().clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
-        object.managed_fields_mut().clear();
-    });
+    let events =
+        watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().modify(|object| {
+            object.managed_fields_mut().clear();
+        });
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match event {

@@ -34,13 +34,13 @@ fn namespace(release: Option<&str>, schema_version: Option<i64>, migrated: Optio
         migrated: migrated.map(str::to_owned),
         ..NamespaceFacts::default()
     };
-    child(Kind::Namespace, NAMESPACE, Facts::Namespace(facts))
+    child(Kind::Namespace, NAMESPACE, Facts::Namespace(facts.into()))
 }
 
 fn job(name: &str, finished: Option<i64>) -> (Key, Child) {
     let finished = finished.map(|second| Finished { reason: String::new(), at: Some(at(second)) });
     let sign_in = Some(format!("first-sign-in-of-{name}"));
-    child(Kind::Job, name, Facts::Job(JobFacts { finished, sign_in }))
+    child(Kind::Job, name, Facts::Job(JobFacts { finished, sign_in }.into()))
 }
 
 fn pod(job: &str, message: &str) -> (Key, Child) {
@@ -51,7 +51,7 @@ fn pod(job: &str, message: &str) -> (Key, Child) {
         containers: vec![ContainerFacts { ended: Some(ended), ..ContainerFacts::default() }],
         ..PodFacts::default()
     };
-    child(Kind::Pod, &format!("{job}-x"), Facts::Pod(facts))
+    child(Kind::Pod, &format!("{job}-x"), Facts::Pod(facts.into()))
 }
 
 const MIGRATED: &str = r#"{"code":"Migrated","schemaVersion":4}"#;

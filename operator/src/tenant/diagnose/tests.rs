@@ -46,7 +46,7 @@ fn ended(reason: &str, message: &str) -> PodFacts {
 fn app_with(pod: PodFacts) -> Verdict {
     let seen = Snapshot::new([
         child(Kind::Deployment, "crm", Facts::Workload(workload(0))),
-        child(Kind::Pod, "crm-1", Facts::Pod(pod)),
+        child(Kind::Pod, "crm-1", Facts::Pod(pod.into())),
     ]);
     app(&seen, NAMESPACE, at(1))
 }
@@ -116,7 +116,7 @@ fn a_volume_that_does_not_come_is_explained(
     let seen = Snapshot::new([
         child(Kind::StatefulSet, "database", Facts::Workload(workload(0))),
         child(Kind::PersistentVolumeClaim, "database", Facts::Claim(claim)),
-        child(Kind::Pod, "database-0", Facts::Pod(pod)),
+        child(Kind::Pod, "database-0", Facts::Pod(pod.into())),
     ]);
     let verdict = database(&seen, NAMESPACE, missing, at(now));
     assert_eq!(verdict.reason, reason);
@@ -135,8 +135,11 @@ fn a_controller_that_makes_no_pod_is_told_after_a_while() {
 fn a_stopped_part_is_stopped_when_its_pods_are_gone() {
     let facts = WorkloadFacts { wanted: 0, ..WorkloadFacts::default() };
     let set = child(Kind::Deployment, "crm", Facts::Workload(facts));
-    let pod =
-        child(Kind::Pod, "crm-1", Facts::Pod(PodFacts { component: "crm".into(), ..PodFacts::default() }));
+    let pod = child(
+        Kind::Pod,
+        "crm-1",
+        Facts::Pod(PodFacts { component: "crm".into(), ..PodFacts::default() }.into()),
+    );
     assert_eq!(app(&Snapshot::new([set.clone(), pod]), NAMESPACE, at(1)).reason, reasons::STOPPING);
     assert_eq!(app(&Snapshot::new([set]), NAMESPACE, at(1)).reason, reasons::SUSPENDED);
 }
