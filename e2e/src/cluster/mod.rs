@@ -11,7 +11,7 @@ mod pki;
 pub mod port_forward;
 mod program;
 mod programs;
-mod server_parts;
+pub(crate) mod server_parts;
 
 use std::{
     net::SocketAddr,

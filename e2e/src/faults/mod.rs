@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result};
 
 use crate::host::progress;
 
+pub(crate) use self::process::number;
 pub use self::{campaign::Report, course::Course, harness::Harness};
 
 /// How long a course with a fault may take: longer than the operator waits for an answer that never comes.

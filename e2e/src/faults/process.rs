@@ -75,7 +75,7 @@ impl Process {
 }
 
 /// A number out of the text format of Prometheus.
-fn number(metrics: &str, name: &str) -> Option<f64> {
+pub(crate) fn number(metrics: &str, name: &str) -> Option<f64> {
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     value.parse().ok()
 }

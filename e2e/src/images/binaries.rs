@@ -1,6 +1,7 @@
-//! Release builds: the binaries that go into the images, and the program that measures them.
+//! Release builds: the binaries that go into the images, and the programs that measure them.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -15,25 +16,13 @@ use crate::{host::progress, toolchain};
 /// A cold release build takes 8 minutes on two cores.
 const DEADLINE: Duration = Duration::from_mins(40);
 
-/// Compiles `operator` and `crm-app` and returns the directory that holds both.
-pub(super) async fn build() -> Result<PathBuf> {
-    let what = "compiling the release binaries (about 8 minutes the first time)";
-    let executables = progress::step(what, compile(&["operator", "crm-app"])).await?;
-    let folder = |name| program(&executables, name).and_then(Path::parent);
-    let both = folder("operator").context("cargo built no operator")?;
-    ensure!(Some(both) == folder("crm-app"), "cargo put the binaries into different directories");
-    Ok(both.to_path_buf())
+/// Compiles these packages as they go into the images, and returns the directory that holds their programs, which are
+/// called as the packages.
+pub async fn build(packages: &[&str]) -> Result<PathBuf> {
+    progress::step("compiling the release binaries (about 8 minutes the first time)", compile(packages)).await
 }
 
-/// Compiles `gateway-bench` and returns where it is.
-pub(super) async fn build_gateway_bench() -> Result<PathBuf> {
-    let what = "compiling the benchmark of the gateway (about a minute the first time)";
-    let executables = progress::step(what, compile(&["gateway-bench"])).await?;
-    program(&executables, "gateway-bench").map(Path::to_path_buf).context("cargo built no gateway-bench")
-}
-
-/// The programs of these packages.
-async fn compile(packages: &[&str]) -> Result<Vec<PathBuf>> {
+async fn compile(packages: &[&str]) -> Result<PathBuf> {
     // cargo's own errors go straight to the terminal; its report of what was built comes as JSON.
     let child = Command::new("cargo")
         .current_dir(toolchain::workspace())
@@ -49,11 +38,16 @@ async fn compile(packages: &[&str]) -> Result<Vec<PathBuf>> {
         format!("`cargo build --release` did not finish within {} minutes", DEADLINE.as_secs() / 60)
     })??;
     ensure!(output.status.success(), "the release binaries do not compile; see above");
-    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
-}
-
-fn program<'a>(executables: &'a [PathBuf], name: &str) -> Option<&'a Path> {
-    executables.iter().find(|path| path.file_name().is_some_and(|file| file == name)).map(PathBuf::as_path)
+    let executables = executables(&String::from_utf8_lossy(&output.stdout));
+    let folders = packages.iter().map(|name| {
+        let path = executables.iter().find(|path| path.file_name().is_some_and(|file| file == *name));
+        path.and_then(|path| path.parent())
+            .map(Path::to_path_buf)
+            .with_context(|| format!("cargo built no {name}"))
+    });
+    let folders = folders.collect::<Result<BTreeSet<_>>>()?;
+    ensure!(folders.len() == 1, "cargo put the binaries into different directories");
+    folders.into_iter().next().context("nothing was to be built")
 }
 
 /// The programs in cargo's report.

@@ -27,6 +27,7 @@ use crate::{
     toolchain::{self, cache},
 };
 
+pub use binaries::build as release_binaries;
 pub use front_end::front_end;
 pub use postgres::{PostgresArgs, TestPostgres, run_postgres, test_postgres};
 
@@ -47,7 +48,7 @@ pub struct Images {
 /// Builds the front end, the binaries and the images, as far as they have changed.
 pub async fn build() -> Result<Images> {
     front_end().await.context("cannot build the front end")?;
-    let binaries = binaries::build().await?;
+    let binaries = binaries::build(&["operator", "crm-app"]).await?;
     let builder = Builder::choose().await?;
     let _lock = files::lock(&directory()?.join("lock"), "builds images").await?;
     Ok(Images {
@@ -61,12 +62,12 @@ pub async fn build() -> Result<Images> {
 pub async fn operator_binary() -> Result<PathBuf> {
     // All that is shipped is built at once, so that this is the same build.
     front_end().await.context("cannot build the front end")?;
-    Ok(binaries::build().await?.join("operator"))
+    Ok(binaries::build(&["operator", "crm-app"]).await?.join("operator"))
 }
 
 /// The release build of `gateway-bench`, which measures the gateway.
 pub async fn gateway_bench() -> Result<PathBuf> {
-    binaries::build_gateway_bench().await
+    Ok(binaries::build(&["gateway-bench"]).await?.join("gateway-bench"))
 }
 
 /// The directory that holds a root file system of the postgres image, unpacked when it is not there.

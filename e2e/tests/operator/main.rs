@@ -14,4 +14,5 @@ mod pull_secrets;
 mod quiet;
 mod replicas;
 mod routes;
+mod scale;
 mod states;

@@ -1,0 +1,256 @@
+//! A control plane of its own for each part of the benchmark: the chart's roles and policies, a plan, a release, and a
+//! stand-in for nodes.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{
+    Api, Client, Config, ResourceExt as _,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use operator::{
+    api::{Plan, Release, Tenant},
+    args::{Cli, Command, RunArgs},
+    names,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::subject::Program;
+use crate::{
+    cluster::{
+        ControlPlane,
+        control_plane::{AuditTail, Outcome, StandIn, Workload},
+        server_parts::ADMINISTRATORS,
+    },
+    helm::{self, Pods},
+};
+
+/// How many Tenants are posted at the same time.
+const POSTS: usize = 8;
+/// Until all tenants are Ready, on a busy machine.
+const CONVERGED: Duration = Duration::from_mins(15);
+const RELEASE: &str = "r1";
+const PLAN: &str = "standard";
+const SCHEMA_VERSION: i64 = 1;
+
+/// A cluster without nodes.
+pub(super) struct Lab {
+    /// May do what the chart's policies forbid to everybody else.
+    pub(super) client: Client,
+    pub(super) control_plane: ControlPlane,
+    nodes: StandIn,
+    folder: TempDir,
+}
+
+impl Lab {
+    /// An empty cluster with the chart in it.
+    pub(super) async fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tenantry-bench-").tempdir()?;
+        let control_plane = ControlPlane::start().await?;
+        helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
+        let client = break_glass(control_plane.kubeconfig()).await?;
+        Api::all(client.clone()).create(&PostParams::default(), &plan()?).await?;
+        Api::all(client.clone()).create(&PostParams::default(), &release()?).await?;
+        let nodes = StandIn::start(control_plane.client().await?);
+        let message = json!({"code": "Migrated", "schemaVersion": SCHEMA_VERSION}).to_string();
+        nodes.on(Workload::Job, "", "migrate-", Outcome::Works { message });
+        Ok(Self { client, control_plane, nodes, folder })
+    }
+
+    /// Ends it; its nodes first, which would complain.
+    pub(super) async fn stop(self) -> Result<()> {
+        drop(self.nodes);
+        self.control_plane.stop().await
+    }
+
+    /// The operator's own client, with its rights.
+    pub(super) async fn operators_client(&self) -> Result<Client> {
+        let path = self.control_plane.kubeconfig_for_service_account(helm::NAMESPACE, names::OPERATOR)?;
+        Ok(operator::cluster::client(config(&path).await?)?)
+    }
+
+    /// The operator for this cluster, with the arguments that the chart gives it.
+    pub(super) fn program(&self, executable: &Path, subcommand: &str) -> Result<Program> {
+        let name = executable.file_name().context("the operator is a file")?;
+        // A build that goes on meanwhile must not put another operator in the place of the one under test.
+        let own = self.folder.path().join(name);
+        std::fs::copy(executable, &own).with_context(|| format!("cannot copy {}", executable.display()))?;
+        let mut arguments = vec![subcommand.to_owned()];
+        arguments.extend(arguments_of_the_chart());
+        let kubeconfig =
+            self.control_plane.kubeconfig_for_service_account(helm::NAMESPACE, names::OPERATOR)?;
+        Ok(Program { executable: own, arguments, kubeconfig, log: self.folder.path().join("operator.log") })
+    }
+
+    /// Posts Tenants of these names.
+    pub(super) async fn post(&self, names: &[String]) -> Result<()> {
+        let tenants: Api<Tenant> = Api::all(self.client.clone());
+        stream::iter(names)
+            .map(|name| {
+                let tenants = tenants.clone();
+                async move { tenants.create(&PostParams::default(), &tenant(name)?).await.map_err(Into::into) }
+            })
+            .buffer_unordered(POSTS)
+            .try_for_each(async |_: Tenant| Ok::<_, anyhow::Error>(()))
+            .await
+    }
+
+    /// Waits until so many tenants are Ready with their newest spec.
+    pub(super) async fn until_ready(&self, count: usize) -> Result<()> {
+        let tenants: Api<Tenant> = Api::all(self.client.clone());
+        let changes = watcher(tenants, watcher::Config::default()).default_backoff().applied_objects();
+        let mut changes = std::pin::pin!(changes);
+        let mut ready = std::collections::BTreeSet::new();
+        let all = async {
+            while let Some(tenant) = changes.try_next().await? {
+                if is_ready(&tenant) {
+                    ready.insert(tenant.name_any());
+                } else {
+                    ready.remove(&tenant.name_any());
+                }
+                if count <= ready.len() {
+                    return Ok(());
+                }
+            }
+            bail!("the watch of tenants ended")
+        };
+        let in_time = timeout(CONVERGED, all).await;
+        in_time.with_context(|| format!("not {count} tenants were Ready in time, but {}", ready.len()))?
+    }
+
+    /// What the operator asks of the API server from now on.
+    pub(super) fn requests(&self) -> Result<Requests> {
+        Requests::from_now(&self.control_plane)
+    }
+}
+
+/// What the operator asks of the API server, by the API server's own audit log.
+pub(super) struct Requests {
+    tail: AuditTail,
+    user: String,
+}
+
+/// A count of requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Count {
+    pub(super) all: usize,
+    /// What changed, or was to change, something other than the lease, in words.
+    pub(super) writes: Vec<String>,
+}
+
+impl Requests {
+    fn from_now(control_plane: &ControlPlane) -> Result<Self> {
+        let mut tail = AuditTail::new(&control_plane.audit_log());
+        tail.skip()?;
+        let user = format!("system:serviceaccount:{}:{}", helm::NAMESPACE, names::OPERATOR);
+        Ok(Self { tail, user })
+    }
+
+    /// The requests since the last call.
+    pub(super) fn count(&mut self) -> Result<Count> {
+        let mut count = Count::default();
+        self.tail.read(|event| {
+            if event.user.username != self.user || event.is_about("leases") {
+                return;
+            }
+            count.all += 1;
+            if event.is_mutation() {
+                count.writes.push(format!("{} {}", event.verb, event.uri));
+            }
+        })?;
+        Ok(count)
+    }
+}
+
+/// An administrator who may also do what the chart's policies forbid to everybody else.
+async fn break_glass(kubeconfig: &Path) -> Result<Client> {
+    let mut config = config(kubeconfig).await?;
+    config.auth_info.impersonate = Some("sre".to_owned());
+    config.auth_info.impersonate_groups =
+        Some([ADMINISTRATORS, "tenantry:break-glass"].map(str::to_owned).into());
+    Ok(Client::try_from(config)?)
+}
+
+async fn config(kubeconfig: &Path) -> Result<Config> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+}
+
+/// The names of so many tenants.
+pub(super) fn names_of(count: usize) -> Vec<String> {
+    (1..=count).map(|number| format!("customer-{number:04}")).collect()
+}
+
+/// Whether a tenant says that it is Ready with its present spec.
+pub(super) fn is_ready(tenant: &Tenant) -> bool {
+    condition(tenant, "Ready").is_some_and(|ready| {
+        ready.status == "True" && ready.observed_generation == tenant.metadata.generation
+    })
+}
+
+/// What a tenant says in one of its conditions.
+pub(super) fn condition<'a>(tenant: &'a Tenant, kind: &str) -> Option<&'a Condition> {
+    tenant.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// The settings of the operator, which the bare loop needs to make the same objects.
+pub(super) fn settings() -> Result<RunArgs> {
+    let words = ["operator".to_owned(), "run".to_owned()].into_iter().chain(arguments_of_the_chart());
+    match Cli::try_parse_from(words)?.command {
+        Command::Run(args) => Ok(args),
+        other => bail!("not how the operator runs: {other:?}"),
+    }
+}
+
+fn arguments_of_the_chart() -> Vec<String> {
+    let postgres = format!("docker.io/tenantry/postgres@sha256:{}", "9".repeat(64));
+    vec![
+        format!("--postgres-image={postgres}"),
+        "--leader-election".to_owned(),
+        "--identity=tenantry-operator-0".to_owned(),
+    ]
+}
+
+/// A customer with a domain of its own.
+pub(super) fn tenant(name: &str) -> Result<Tenant> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name},
+        "spec": {
+            "displayName": "杭州艾克米贸易有限公司",
+            "admin": {"name": "王芳", "email": format!("fang@{name}.example")},
+            "plan": PLAN,
+            "release": RELEASE,
+            "hosts": [{"name": format!("crm.{name}.example")}],
+        },
+    }))?)
+}
+
+pub(super) fn plan() -> Result<Plan> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Plan", "metadata": {"name": PLAN},
+        "spec": {
+            "seats": 10,
+            "replicas": 1,
+            "app": {"cpu": "50m", "memory": "96Mi"},
+            "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
+        },
+    }))?)
+}
+
+pub(super) fn release() -> Result<Release> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Release", "metadata": {"name": RELEASE},
+        "spec": {
+            "version": "1.0.0",
+            "image": format!("docker.io/tenantry/crm-app@sha256:{}", "7".repeat(64)),
+            "schema": {"version": SCHEMA_VERSION},
+        },
+    }))?)
+}
