@@ -10,11 +10,14 @@ use kube::{
 };
 use serde_json::json;
 
-use super::pki::Leaf;
+use super::{pki::Leaf, server_parts::ADMINISTRATORS};
 use crate::host::files;
 
 /// No request of a tool or a test takes longer; watches are ended by the server before.
 const READ_TIMEOUT: Duration = Duration::from_mins(6);
+
+/// The chart's `breakGlassGroup`, unless its values say otherwise.
+const BREAK_GLASS: &str = "tenantry:break-glass";
 
 /// Writes the kubeconfig of one identity on one server.
 pub(crate) fn write(
@@ -42,6 +45,18 @@ pub(crate) fn write(
 
 /// A client for the cluster and identity of a kubeconfig file, in its current context.
 pub async fn client(path: &Path) -> Result<Client> {
+    Ok(Client::try_from(config(path).await?)?)
+}
+
+/// The same client in the role of an administrator who has joined the group that the chart's policies let pass.
+pub async fn break_glass(path: &Path) -> Result<Client> {
+    let mut config = config(path).await?;
+    config.auth_info.impersonate = Some("sre".to_owned());
+    config.auth_info.impersonate_groups = Some([ADMINISTRATORS, BREAK_GLASS].map(str::to_owned).into());
+    Ok(Client::try_from(config)?)
+}
+
+async fn config(path: &Path) -> Result<Config> {
     let kubeconfig =
         Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -52,7 +67,7 @@ pub async fn client(path: &Path) -> Result<Client> {
     // A cluster on loopback is never behind a proxy.
     config.proxy_url = None;
     install_crypto();
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// Chooses the TLS implementation of this process; a second call changes nothing.

@@ -9,9 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DeleteParams, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use operator::{api::Tenant, names};
 use serde_json::json;
@@ -29,6 +28,7 @@ use crate::{
     cluster::{
         ControlPlane,
         control_plane::{Outcome, StandIn, Workload},
+        kubeconfig,
     },
     helm::{self, Pods},
     host::wait::{Look, Wait},
@@ -106,7 +106,7 @@ impl Harness {
         std::fs::copy(executable, &own).with_context(|| format!("cannot copy {}", executable.display()))?;
         let control_plane = ControlPlane::start().await?;
         helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
-        let client = break_glass(control_plane.kubeconfig()).await?;
+        let client = kubeconfig::break_glass(control_plane.kubeconfig()).await?;
         course::prepare(&client).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes);
@@ -350,16 +350,6 @@ impl Harness {
         }
         Ok(())
     }
-}
-
-/// An administrator who may also do what the chart's policies forbid to everybody else.
-async fn break_glass(kubeconfig: &Path) -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    let groups = ["system:masters", "tenantry:break-glass"];
-    config.auth_info.impersonate = Some("sre".to_owned());
-    config.auth_info.impersonate_groups = Some(groups.map(str::to_owned).into());
-    Ok(Client::try_from(config)?)
 }
 
 /// What was done on the way that must not be, although the end is as it should be.

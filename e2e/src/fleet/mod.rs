@@ -68,6 +68,11 @@ impl Installed {
         kubeconfig::client(&self.kubeconfig).await
     }
 
+    /// A client with the rights to do what the policies protect from.
+    pub async fn break_glass(&self) -> Result<Client> {
+        kubeconfig::break_glass(&self.kubeconfig).await
+    }
+
     /// Host name of a tenant under the base domain.
     pub fn host(&self, tenant: &str) -> String {
         format!("{tenant}.{}", self.base_domain)

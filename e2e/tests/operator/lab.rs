@@ -1,6 +1,6 @@
 //! A control plane with the chart's rights, a stand-in for nodes, and the operator running in this process.
 
-use std::{fmt::Debug, net::TcpListener, path::Path, time::Duration};
+use std::{fmt::Debug, net::TcpListener, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -8,6 +8,7 @@ use e2e::{
     cluster::{
         ControlPlane,
         control_plane::{AuditEvent, Outcome, StandIn, Workload},
+        kubeconfig,
     },
     helm::{self, Pods},
     host::wait::{Look, Wait},
@@ -85,7 +86,7 @@ impl Lab {
 
     async fn over(control_plane: ControlPlane, operator: Running) -> Result<Self> {
         let client = control_plane.client().await?;
-        let break_glass = break_glass(control_plane.kubeconfig()).await?;
+        let break_glass = kubeconfig::break_glass(control_plane.kubeconfig()).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes, 1);
         let lab = Self { control_plane, client, break_glass, nodes, operator };
@@ -288,16 +289,6 @@ async fn client_named(control_plane: &ControlPlane, user_agent: &str) -> Result<
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.headers.push(("user-agent".parse()?, user_agent.parse()?));
     config.proxy_url = None;
-    Ok(Client::try_from(config)?)
-}
-
-/// An administrator who is also in the group that the policies let pass.
-async fn break_glass(kubeconfig: &Path) -> Result<Client> {
-    let config = Kubeconfig::read_from(kubeconfig)?;
-    let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-    config.auth_info.impersonate = Some("sre".to_owned());
-    config.auth_info.impersonate_groups =
-        Some(["system:masters", "tenantry:break-glass"].map(str::to_owned).into());
     Ok(Client::try_from(config)?)
 }
 
