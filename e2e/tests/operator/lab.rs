@@ -245,18 +245,22 @@ impl Running {
         let _ = self.task.await;
     }
 
-    /// Waits until it ends by itself, and returns why.
-    pub(crate) async fn end(self) -> Result<operator::process::controllers::Error> {
-        let ended = tokio::time::timeout(DEADLINE, self.task).await.context("the operator did not end")??;
-        ended.err().context("the operator ended as if it had been told to")
-    }
-
     /// Waits until it does the work.
     pub(crate) async fn until_leader(&self) -> Result<()> {
         Wait::new("this replica's turn", DEADLINE)
             .until(async || {
                 let leads = 0.5 < self.metric("tenantry_leader").await?;
                 Ok(if leads { Look::Done(()) } else { Look::NotYet("it stands by".to_owned()) })
+            })
+            .await
+    }
+
+    /// Waits until it does no work any more.
+    pub(crate) async fn until_standby(&self) -> Result<()> {
+        Wait::new("this replica to stand by", DEADLINE)
+            .until(async || {
+                let leads = 0.5 < self.metric("tenantry_leader").await?;
+                Ok(if leads { Look::NotYet("it works".to_owned()) } else { Look::Done(()) })
             })
             .await
     }

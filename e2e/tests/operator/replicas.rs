@@ -3,15 +3,19 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use e2e::{
+    cluster::control_plane::AuditEvent,
+    host::wait::{Look, Wait},
+};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use operator::{api::Tenant, process::controllers};
+use operator::api::Tenant;
 use serde_json::json;
 
-use crate::lab::{Lab, OPERATOR, Running, tenant};
+use crate::lab::{DEADLINE, Lab, OPERATOR, Running, tenant};
 
 /// Who wrote, in the order of time; each once for every uninterrupted stretch. Renewals of the lease are no work.
 fn writers(lab: &Lab) -> Result<Vec<String>> {
@@ -72,26 +76,43 @@ async fn a_leader_that_dies_is_succeeded_when_its_lease_has_run_out() -> Result<
 }
 
 #[tokio::test]
-async fn a_leader_that_loses_the_lease_ends_and_one_that_is_started_again_goes_on() -> Result<()> {
+async fn a_leader_that_loses_the_lease_stands_by_and_works_again_when_it_has_it_back() -> Result<()> {
     let lab = Lab::start_as("first").await?;
     lab.operator.until_leader().await?;
-    let Lab { control_plane, client, break_glass, nodes, operator } = lab;
-    let leases: Api<Lease> = Api::namespaced(client.clone(), "tenantry-system");
+    let leases: Api<Lease> = Api::namespaced(lab.client.clone(), "tenantry-system");
     let holder = |name: &str| Patch::Merge(json!({"spec": {"holderIdentity": name}}));
     leases.patch("tenantry-operator", &PatchParams::default(), &holder("somebody")).await?;
     let told = Instant::now();
-    let why = operator.end().await?;
-    assert!(matches!(why, controllers::Error::LeaseLost(_)), "{why}");
+    lab.operator.until_standby().await?;
     assert!(told.elapsed() < Duration::from_secs(10), "it took {:?}", told.elapsed());
+    let before = lab.writes()?.len();
+    lab.create::<Tenant>(tenant("acme")).await?;
+    // It looks at the lease every second; after two looks it would have begun.
+    let looks = lease_reads(&lab)?;
+    Wait::new("two more looks at the lease", DEADLINE)
+        .until(async || {
+            let now = lease_reads(&lab)?;
+            Ok(if looks + 2 <= now { Look::Done(()) } else { Look::NotYet(format!("{looks}, {now}")) })
+        })
+        .await?;
+    assert_eq!(lab.writes()?.len(), before, "it wrote while somebody else had the lease");
+    leases.patch("tenantry-operator", &PatchParams::default(), &holder("")).await?;
+    lab.operator.until_leader().await?;
+    lab.until_ready("acme").await?;
 
     // A container that is started again in the same pod has the same name, and is the only one that has.
-    leases.patch("tenantry-operator", &PatchParams::default(), &holder("first")).await?;
+    let Lab { control_plane, client, break_glass, nodes, operator } = lab;
+    operator.kill().await;
     let started = Instant::now();
     let operator = Running::start_as(&control_plane, "first").await?;
     operator.until_leader().await?;
     assert!(started.elapsed() < Duration::from_secs(10), "it took {:?}", started.elapsed());
-    let lab = Lab { control_plane, client, break_glass, nodes, operator };
-    lab.create::<Tenant>(tenant("acme")).await?;
-    lab.until_ready("acme").await?;
-    Ok(())
+    work(&Lab { control_plane, client, break_glass, nodes, operator }).await
+}
+
+/// How often the operator has read the lease.
+fn lease_reads(lab: &Lab) -> Result<usize> {
+    let events = lab.control_plane.audit_events()?.into_iter();
+    let is_look = |event: &AuditEvent| event.user.username == OPERATOR && event.verb == "get";
+    Ok(events.filter(|event| is_look(event) && event.is_about("leases")).count())
 }

@@ -4,17 +4,13 @@ use std::{
     future::Future,
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use futures::{
-    FutureExt, StreamExt,
-    channel::mpsc::{self, UnboundedReceiver},
-    future,
-};
+use futures::{FutureExt, StreamExt, channel::mpsc, future};
 use kube::{
     Client, ResourceExt,
     runtime::{
@@ -56,9 +52,6 @@ pub enum Error {
     /// A watch ended, which it never should.
     #[error("a watch ended before its first complete list")]
     WatchEnded,
-    /// Another replica may be at work.
-    #[error("lost the lease")]
-    LeaseLost(#[source] Lost),
     /// Some work did not come to an end, so the lease was not let go of.
     #[error("work on the fleet was not finished within {} s", FINISH.as_secs())]
     Unfinished,
@@ -80,8 +73,8 @@ fn random() -> [u8; 32] {
 
 /// Keeps the cluster as the Tenant objects say, until `shutdown` resolves; what is under way is finished.
 ///
-/// With leader election it first waits for its turn. When it loses the lease it drops everything and returns an error: the
-/// process must end.
+/// With leader election it first waits for its turn. When it loses the lease it drops everything that is under way and all
+/// that it knows, and stands by again: an API server that is away for a while is no reason to start the container again.
 pub async fn run(
     client: Client,
     settings: RunArgs,
@@ -90,44 +83,70 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
     let listener =
         health::bind(settings.listen).await.map_err(|error| Error::Listen(settings.listen, error))?;
-    let (wake, woken) = mpsc::unbounded();
-    let bell = Bell::new(wake);
-    let vitals = Arc::new(OperatorVitals {
-        ready: AtomicBool::new(false),
-        tenants: OnceLock::new(),
-        queue: bell.queue.clone(),
-        metrics: metrics.clone(),
-    });
+    let vitals = Arc::new(OperatorVitals::new(metrics));
     // Dropping the set at the end stops all of it.
     let mut tasks = JoinSet::new();
     tasks.spawn(health::serve(listener, vitals.clone()));
     let shutdown = shutdown.shared();
-    let mut leadership = tokio::select! {
-        leadership = elected(&client, &settings, &vitals) => leadership,
-        () = shutdown.clone() => return Ok(()),
-    };
-    metrics.leads();
-    let term = leadership.as_ref().map(Leadership::term);
-    let cluster = Cluster::new(client, metrics).during(term);
-    tokio::select! {
-        done = work(cluster, settings, bell, woken, &vitals, shutdown) => done?,
-        lost = lost(leadership.as_mut()) => return Err(Error::LeaseLost(lost)),
-    }
-    if let Some(leadership) = leadership {
-        leadership.release().await;
+    // One name for the life of the process: a lease that was lost for want of an answer is taken up again at once.
+    let random_name = || format!("operator-{}", hex::encode(rand::random::<[u8; 8]>()));
+    let me = settings.identity.clone().unwrap_or_else(random_name);
+    loop {
+        let leadership = tokio::select! {
+            leadership = elected(&client, &settings, &me, &vitals) => leadership,
+            () = shutdown.clone() => break,
+        };
+        match serve_term(&client, &settings, &vitals, leadership, shutdown.clone()).await? {
+            TermEnd::Shutdown => break,
+            TermEnd::Lost(lost) => tracing::warn!(error = %lost, "lost the lease, standing by"),
+        }
+        vitals.stand_by();
     }
     tracing::info!("stopped");
     Ok(())
 }
 
+/// How a stretch of work ended.
+enum TermEnd {
+    /// The process was told to end.
+    Shutdown,
+    /// Another replica may be at work.
+    Lost(Lost),
+}
+
+/// Works for as long as the lease is held, or until `shutdown` resolves.
+async fn serve_term(
+    client: &Client,
+    settings: &RunArgs,
+    vitals: &OperatorVitals,
+    mut leadership: Option<Leadership>,
+    shutdown: impl Future<Output = ()> + Clone,
+) -> Result<TermEnd, Error> {
+    vitals.metrics.leads(true);
+    let term = leadership.as_ref().map(Leadership::term);
+    let cluster = Cluster::new(client.clone(), vitals.metrics.clone()).during(term);
+    tokio::select! {
+        done = work(cluster, settings.clone(), vitals, shutdown) => done?,
+        // Dropping the work stops its watches and reconciles, and nobody waits for what they had asked for.
+        lost = lost(leadership.as_mut()) => return Ok(TermEnd::Lost(lost)),
+    }
+    if let Some(leadership) = leadership {
+        leadership.release().await;
+    }
+    Ok(TermEnd::Shutdown)
+}
+
 /// Waits for the lease, if there is to be one. A standby is ready: it can take over.
-async fn elected(client: &Client, settings: &RunArgs, vitals: &OperatorVitals) -> Option<Leadership> {
+async fn elected(
+    client: &Client,
+    settings: &RunArgs,
+    me: &str,
+    vitals: &OperatorVitals,
+) -> Option<Leadership> {
     if !settings.leader_election {
         return None;
     }
-    let random_name = || format!("operator-{}", hex::encode(rand::random::<[u8; 8]>()));
-    let me = settings.identity.clone().unwrap_or_else(random_name);
-    let candidate = Candidate::new(client.clone(), &settings.namespace, me, now);
+    let candidate = Candidate::new(client.clone(), &settings.namespace, me.to_owned(), now);
     Some(candidate.elected(|| vitals.ready.store(true, Ordering::Relaxed)).await)
 }
 
@@ -142,17 +161,16 @@ async fn lost(leadership: Option<&mut Leadership>) -> Lost {
 async fn work(
     cluster: Cluster,
     settings: RunArgs,
-    bell: Bell,
-    woken: UnboundedReceiver<String>,
     vitals: &OperatorVitals,
     shutdown: impl Future<Output = ()> + Clone,
 ) -> Result<(), Error> {
+    let (wake, woken) = mpsc::unbounded();
+    let bell = Bell::new(wake);
     let mut watches = JoinSet::new();
     let children = follow_children(&cluster, &settings.routing, &bell, &mut watches);
     let ours = follow_ours(&cluster, &vitals.metrics, &bell, &mut watches);
     let tenants = ours.tenants.clone();
-    // Set once for each process: work begins once.
-    let _ = vitals.tenants.set(tenants.clone());
+    vitals.show(Work { tenants: tenants.clone(), queue: bell.queue.clone() });
     tokio::select! {
         complete = wait_for_caches(children, &ours) => complete?,
         () = shutdown.clone() => return Ok(()),
@@ -281,12 +299,34 @@ fn log_outcome(outcome: &Outcome, queue: &Queue) {
     }
 }
 
+/// What is known while there is work.
+struct Work {
+    tenants: Store<Tenant>,
+    queue: Arc<Queue>,
+}
+
 struct OperatorVitals {
     ready: AtomicBool,
-    /// Known once this replica does the work.
-    tenants: OnceLock<Store<Tenant>>,
-    queue: Arc<Queue>,
+    /// Nothing while this replica stands by.
+    work: Mutex<Option<Work>>,
     metrics: Arc<Metrics>,
+}
+
+impl OperatorVitals {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        Self { ready: AtomicBool::new(false), work: Mutex::default(), metrics }
+    }
+
+    fn show(&self, work: Work) {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
+    }
+
+    /// The work is over. It is ready again when it has seen who works now, or when it works itself.
+    fn stand_by(&self) {
+        self.metrics.leads(false);
+        self.ready.store(false, Ordering::Relaxed);
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Vitals for OperatorVitals {
@@ -295,7 +335,9 @@ impl Vitals for OperatorVitals {
     }
 
     fn metrics(&self) -> Result<String, prometheus::Error> {
-        let tenants = self.tenants.get().map(Store::state).unwrap_or_default();
-        self.metrics.render(tenants.iter().map(AsRef::as_ref), self.queue.len())
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenants = work.as_ref().map(|work| work.tenants.state()).unwrap_or_default();
+        let queued = work.as_ref().map_or(0, |work| work.queue.len());
+        self.metrics.render(tenants.iter().map(AsRef::as_ref), queued)
     }
 }

@@ -3,7 +3,7 @@
 //! The rules are those of client-go. The holder renews the lease. A candidate takes it when it was let go of, or when it has
 //! seen no renewal for the lease's whole duration by its own clock: the clocks of two machines are never compared. Every
 //! write carries the version that was read, so that the API server lets one of two candidates through. A holder that cannot
-//! renew gives up well before anybody may take over: its writes are refused from then on, and its process ends.
+//! renew gives up well before anybody may take over: its writes are refused from then on, and it stands by again.
 //!
 //! A standby keeps no caches. What the leader wrote last could be missing in them, and a host could be given twice; lists
 //! made after taking over have it.

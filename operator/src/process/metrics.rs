@@ -148,9 +148,9 @@ impl Metrics {
         self.routes.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// This replica does the work from now on.
-    pub fn leads(&self) {
-        self.leader.set(1);
+    /// Whether this replica does the work from now on.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// How many objects of a kind cannot be read.
