@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::ResourceExt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Locale, State, Tenant},
@@ -19,7 +19,7 @@ use crate::{
 pub const FILE: &str = "routes.json";
 
 /// The route table.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouteTable {
     /// Version of this format.
     pub version: u32,
@@ -28,7 +28,7 @@ pub struct RouteTable {
 }
 
 /// Where one host leads.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// In lower-case ASCII form.
@@ -42,13 +42,29 @@ pub struct Route {
     /// Language of pages that the gateway shows for the tenant.
     pub locale: Locale,
     /// TLS Secret in the gateway's namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_secret: Option<String>,
 }
 
-/// The table for a fleet. Pure. Only hosts that a status grants have a route.
-pub fn table<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> RouteTable {
-    let mut routes: Vec<Route> = tenants.flat_map(routes_of).collect();
+impl RouteTable {
+    /// The routes of tenants whose status says nothing, as when it was emptied, or when the cluster came back from a backup
+    /// without statuses. What was granted to them before stands here, and is theirs until they have been looked at.
+    pub fn of_unseen<'a>(&'a self, tenants: &'a [Arc<Tenant>]) -> impl Iterator<Item = &'a Route> {
+        let unseen = |tenant: &Tenant| {
+            tenant.status.as_ref().is_none_or(|status| status.observed_generation.is_none())
+        };
+        let of = |route: &Route| tenants.iter().find(|tenant| tenant.name_any() == route.tenant);
+        self.routes.iter().filter(move |route| of(route).is_some_and(|tenant| unseen(tenant)))
+    }
+}
+
+/// The table for a fleet after the one that is there. Pure. Only hosts that a status grants, or granted, have a route.
+pub fn table(tenants: &[Arc<Tenant>], present: &RouteTable) -> RouteTable {
+    let mut routes: Vec<Route> = tenants.iter().flat_map(|tenant| routes_of(tenant)).collect();
+    let granted = |host: &str| routes.iter().any(|route| route.host == host);
+    let kept: Vec<Route> =
+        present.of_unseen(tenants).filter(|route| !granted(&route.host)).cloned().collect();
+    routes.extend(kept);
     routes.sort_by(|a, b| (&a.host, &a.tenant).cmp(&(&b.host, &b.tenant)));
     // Grants are unique; if a hand-made status says otherwise, the first by name has it, always the same one.
     routes.dedup_by(|later, first| later.host == first.host);
@@ -90,6 +106,20 @@ pub enum Error {
     Encode(#[source] serde_json::Error),
 }
 
+/// The table that is there; empty if there is none, or none that can be read.
+pub async fn present(cluster: &Cluster, settings: &RunArgs) -> Result<RouteTable, Error> {
+    Ok(parse(live(cluster, settings).await?.as_deref()))
+}
+
+async fn live(cluster: &Cluster, settings: &RunArgs) -> Result<Option<String>, Error> {
+    let map = cluster.get::<ConfigMap>(&settings.gateway_namespace, names::ROUTES).await;
+    Ok(map.map_err(Error::Cluster)?.and_then(|map| map.data).and_then(|mut data| data.remove(FILE)))
+}
+
+fn parse(live: Option<&str>) -> RouteTable {
+    live.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
 /// Writes the table if the one that is there differs.
 pub async fn write(
     cluster: &Cluster,
@@ -97,13 +127,12 @@ pub async fn write(
     tenants: &[Arc<Tenant>],
     metrics: &Metrics,
 ) -> Result<(), Error> {
-    let table = table(tenants.iter().map(AsRef::as_ref));
-    let json = serde_json::to_string(&table).map_err(Error::Encode)?;
     let namespace = &settings.gateway_namespace;
-    let live: Option<ConfigMap> = cluster.get(namespace, names::ROUTES).await.map_err(Error::Cluster)?;
-    let present = live.as_ref().and_then(|map| map.data.as_ref()).and_then(|data| data.get(FILE));
+    let live = live(cluster, settings).await?;
+    let table = table(tenants, &parse(live.as_deref()));
+    let json = serde_json::to_string(&table).map_err(Error::Encode)?;
     metrics.routes_written(table.routes.len());
-    if present == Some(&json) {
+    if live.as_ref() == Some(&json) {
         return Ok(());
     }
     let desired = ConfigMap {
@@ -141,7 +170,7 @@ mod tests {
             state: Some(State::ReadOnly),
             ..TenantStatus::default()
         });
-        let json = serde_json::to_string(&table([&tenant].into_iter())).unwrap();
+        let json = serde_json::to_string(&table(&[tenant.into()], &RouteTable::default())).unwrap();
         assert_eq!(
             json,
             concat!(
@@ -154,7 +183,38 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_without_status_has_no_route() {
-        assert_eq!(table([&testing::tenant()].into_iter()).routes, []);
+    fn a_new_tenant_has_no_route() {
+        assert_eq!(table(&[testing::tenant().into()], &RouteTable::default()).routes, []);
+    }
+
+    #[test]
+    fn a_tenant_whose_status_was_emptied_keeps_its_routes_but_for_what_another_was_granted() {
+        let mut tenant = testing::tenant();
+        let grant = |name: &str| GrantedHost { name: name.into() };
+        tenant.status = Some(TenantStatus {
+            observed_generation: Some(1),
+            hosts: vec![grant("acme.crm.localhost"), grant("crm.acme.example")],
+            ..TenantStatus::default()
+        });
+        let before = table(&[tenant.clone().into()], &RouteTable::default());
+        assert_eq!(before.routes.len(), 2);
+
+        tenant.status = None;
+        assert_eq!(table(&[tenant.clone().into()], &before), before);
+        let mut other = testing::tenant();
+        other.metadata.name = Some("other".into());
+        other.status = Some(TenantStatus {
+            observed_generation: Some(1),
+            hosts: vec![grant("crm.acme.example")],
+            ..TenantStatus::default()
+        });
+        let after = table(&[tenant.clone().into(), other.into()], &before);
+        let owners: Vec<_> = after.routes.iter().map(|route| route.tenant.as_str()).collect();
+        assert_eq!(owners, ["acme", "other"]);
+
+        // A status that says something is believed, and so is the end of a tenant.
+        tenant.status = Some(TenantStatus { observed_generation: Some(1), ..TenantStatus::default() });
+        assert_eq!(table(&[tenant.into()], &before).routes, []);
+        assert_eq!(table(&[], &before).routes, []);
     }
 }

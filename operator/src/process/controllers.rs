@@ -18,7 +18,11 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,7 +40,8 @@ use crate::{
         settle,
         watches::{Bell, Ours, follow_children, follow_ours},
     },
-    references, routes,
+    references,
+    routes::{self, RouteTable},
     tenant::{self, Context, hosts::Ledger},
 };
 
@@ -176,8 +181,12 @@ async fn work(
         () = shutdown.clone() => return Ok(()),
     }
     tracing::info!(tenants = tenants.len(), "caches are complete");
+    let recorded = tokio::select! {
+        recorded = recorded_routes(&cluster, &settings) => recorded,
+        () = shutdown.clone() => return Ok(()),
+    };
     let concurrency = settings.concurrency;
-    let ctx = Arc::new(context(cluster, settings, &bell, ours, vitals.metrics.clone()));
+    let ctx = Arc::new(context(cluster, settings, &bell, ours, &recorded, vitals.metrics.clone()));
     let finish = CancellationToken::new();
     let mut fleet_work = spawn_fleet_work(&ctx, &bell, &finish);
     vitals.ready.store(true, Ordering::Relaxed);
@@ -202,10 +211,17 @@ async fn work(
     timeout(FINISH, finished).await.map_err(|_| Error::Unfinished)
 }
 
-fn context(cluster: Cluster, settings: RunArgs, bell: &Bell, ours: Ours, metrics: Arc<Metrics>) -> Context {
+fn context(
+    cluster: Cluster,
+    settings: RunArgs,
+    bell: &Bell,
+    ours: Ours,
+    recorded: &RouteTable,
+    metrics: Arc<Metrics>,
+) -> Context {
     let fleet = malformed::fleet(&ours.tenants, &ours.malformed);
     Context {
-        hosts: Ledger::new(&settings.base_domain, granted_hosts(fleet)).into(),
+        hosts: Ledger::new(&settings.base_domain, granted_hosts(fleet, recorded)).into(),
         cluster,
         tenants: ours.tenants,
         plans: ours.plans,
@@ -231,17 +247,27 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 
-/// What the statuses say, the oldest tenants first.
-fn granted_hosts(mut tenants: Vec<Arc<Tenant>>) -> Vec<(String, Host)> {
+/// The route table that is there, asked for until it is known: who has which host may stand nowhere else.
+async fn recorded_routes(cluster: &Cluster, settings: &RunArgs) -> RouteTable {
+    const RETRY: Duration = Duration::from_secs(1);
+    loop {
+        match routes::present(cluster, settings).await {
+            Ok(table) => return table,
+            Err(error) => tracing::warn!(error = %error, "the route table cannot be read yet"),
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Who has which host: what the statuses say, the oldest tenants first; for tenants without a status, the route table.
+fn granted_hosts(mut tenants: Vec<Arc<Tenant>>, recorded: &RouteTable) -> Vec<(String, Host)> {
     tenants.sort_by_key(|tenant| (tenant.creation_timestamp().map(|time| time.0), tenant.name_any()));
-    tenants
-        .iter()
-        .flat_map(|tenant| {
-            let hosts = tenant.status.as_ref().map(|status| status.hosts.clone()).unwrap_or_default();
-            let hosts = hosts.into_iter().filter_map(|host| Host::parse(&host.name).ok());
-            hosts.map(|host| (tenant.name_any(), host))
-        })
-        .collect()
+    let told = tenants.iter().flat_map(|tenant| {
+        let hosts = tenant.status.as_ref().map(|status| status.hosts.clone()).unwrap_or_default();
+        hosts.into_iter().map(|host| (tenant.name_any(), host.name))
+    });
+    let kept = recorded.of_unseen(&tenants).map(|route| (route.tenant.clone(), route.host.clone()));
+    told.chain(kept).filter_map(|(tenant, host)| Some((tenant, Host::parse(&host).ok()?))).collect()
 }
 
 /// The route table, the finalizers on Plans and Releases, and the news of malformed objects, each kept by one task.
