@@ -15,5 +15,6 @@ pub mod images;
 pub mod network_policy;
 pub mod probe;
 pub mod queries;
+pub mod rights;
 pub mod toolchain;
 pub mod verify;

@@ -151,6 +151,16 @@ macro_rules! each {
     };
 }
 
+impl AnyCluster {
+    /// The cluster, if it is one on this machine, where more can be seen than its API.
+    pub fn native(&self) -> Option<&Native> {
+        match &self.cluster {
+            Kinds::Native(native) => Some(native),
+            Kinds::Kind(_) | Kinds::Existing(_) => None,
+        }
+    }
+}
+
 impl Cluster for AnyCluster {
     async fn up(&self) -> Result<()> {
         if let Some(running) = recorded(&self.record)?

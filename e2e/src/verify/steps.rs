@@ -2,14 +2,16 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
 
 use super::{command, tally::Tally};
 use crate::{
     bench,
     cluster::{self, Choice, Cluster as _},
-    demo, fleet, images, toolchain,
+    demo, fleet, images,
+    rights::{GATEWAY, OPERATOR, refused_for_good},
+    toolchain,
 };
 
 /// Name of the cluster that verification runs on, so that a demo that is up is left alone.
@@ -34,11 +36,12 @@ pub(super) enum Step {
     Fleet,
     Browser,
     Onboarding,
+    Rights,
     Cluster,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Format,
         Self::FrontEnd,
         Self::Lint,
@@ -51,6 +54,7 @@ impl Step {
         Self::Fleet,
         Self::Browser,
         Self::Onboarding,
+        Self::Rights,
         Self::Cluster,
     ];
 
@@ -68,6 +72,7 @@ impl Step {
             Self::Fleet => "fleet",
             Self::Browser => "browser",
             Self::Onboarding => "onboarding",
+            Self::Rights => "rights",
             Self::Cluster => "cluster",
         }
     }
@@ -86,6 +91,7 @@ impl Step {
             Self::Fleet => "isolation, states, failures and healing on the real cluster",
             Self::Browser => "a person in Chromium: one-time link, company, search, offline",
             Self::Onboarding => "ten tenants one by one, beside their floors",
+            Self::Rights => "in all of this, the API server has refused nothing to operator and gateway",
             Self::Cluster => "the cluster survives kill -9 of each part and leaves nothing behind",
         }
     }
@@ -101,6 +107,7 @@ impl Step {
             | Self::Fleet
             | Self::Browser
             | Self::Onboarding
+            | Self::Rights
             | Self::Cluster => true,
         }
     }
@@ -110,7 +117,7 @@ impl Step {
         match self {
             Self::Images => &[Self::FrontEnd],
             Self::Install => &[Self::Images],
-            Self::Fleet | Self::Browser | Self::Onboarding => &[Self::Install],
+            Self::Fleet | Self::Browser | Self::Onboarding | Self::Rights => &[Self::Install],
             _ => &[],
         }
     }
@@ -132,6 +139,7 @@ impl Step {
             Self::Fleet => cluster_tests(&["fleet"], 1).await,
             Self::Browser => browser().await,
             Self::Onboarding => onboarding().await,
+            Self::Rights => rights().await,
             Self::Cluster => cluster_tests(&["cluster"], 1).await,
         }
     }
@@ -212,5 +220,19 @@ async fn onboarding() -> Result<Tally> {
     let report = bench::onboarding::run(&fleet, 10).await?;
     println!("{report}");
     report.check()?;
+    Ok(Tally::PASSED)
+}
+
+/// What the audit log of the real cluster says, over everything that was done there.
+async fn rights() -> Result<Tally> {
+    let cluster = cluster::choose(&Choice::named(CLUSTER)).await?;
+    let Some(native) = cluster.native() else {
+        println!("  skipped: only the native cluster has its audit log on this machine");
+        return Ok(Tally::SKIPPED);
+    };
+    let events = native.audit_events(&[OPERATOR, GATEWAY])?;
+    let refused = refused_for_good(&events);
+    println!("  {} requests, of which {} kinds were refused: {refused:?}", events.len(), refused.len());
+    ensure!(!events.is_empty() && refused.is_empty(), "operator or gateway lack rights, or ask for too much");
     Ok(Tally::PASSED)
 }

@@ -1,8 +1,10 @@
-//! The operator at work with exactly the rights that the chart gives it: none is missing, and none is there for nothing.
+//! Operator and gateway at work with exactly the rights that the chart gives them: none is missing, and none is there for
+//! nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,25 +14,30 @@ use e2e::{
     cluster::control_plane::{AuditEvent, Outcome, StandIn, Workload},
     helm,
     host::wait::{Look, Wait},
+    rights::{GATEWAY, OPERATOR, granted, refused_for_good, uses},
     toolchain,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::Namespace,
-    rbac::v1::{ClusterRole, PolicyRule, Role},
+    rbac::v1::{ClusterRole, Role},
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 use operator::{
     api::Tenant,
     args::{Cli, Command, RunArgs},
+    gateway::{Gateway, watch},
     names,
 };
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
 
 use crate::lab::Lab;
 
-const USER: &str = "system:serviceaccount:tenantry-system:tenantry-operator";
 const TENANT_ROLE: &str = "tenantry-tenant";
 /// Rights of which the audit log cannot tell that they were used.
 const NOT_IN_THE_LOG: [&str; 1] = ["bind clusterroles"];
@@ -38,24 +45,35 @@ const NOT_IN_THE_LOG: [&str; 1] = ["bind clusterroles"];
 /// Starts the operator as the chart would, with its service account and its arguments; it ends when `stopped` resolves.
 async fn start_operator(lab: &Lab, stopped: oneshot::Receiver<()>) -> Result<JoinHandle<Result<()>>> {
     let client = lab.control_plane().client_as_service_account(helm::NAMESPACE, "tenantry-operator").await?;
-    let arguments = arguments(lab).await?;
+    let arguments = match command(lab, helm::NAMESPACE, "tenantry-operator").await? {
+        Command::Run(arguments) => RunArgs { listen: "127.0.0.1:0".parse()?, ..arguments },
+        other => bail!("the chart does not start `operator run` but {other:?}"),
+    };
     let shutdown = async { stopped.await.unwrap_or_default() };
     Ok(tokio::spawn(async { Ok(::operator::run(client, arguments, shutdown).await?) }))
 }
 
-/// The arguments in the Deployment that the chart made, but for the port, which may be taken here.
-async fn arguments(lab: &Lab) -> Result<RunArgs> {
-    let deployments: Api<Deployment> = Api::namespaced(lab.client().await?, helm::NAMESPACE);
-    let deployment = deployments.get("tenantry-operator").await?;
+/// Starts what the gateway asks of Kubernetes, with its service account and its arguments; it ends when it is dropped.
+async fn start_gateway(lab: &Lab) -> Result<JoinSet<()>> {
+    let client = lab.control_plane().client_as_service_account("tenantry-gateway", "gateway").await?;
+    let Command::Gateway(arguments) = command(lab, "tenantry-gateway", "gateway").await? else {
+        bail!("the chart does not start `operator gateway`");
+    };
+    let gateway: Arc<Gateway> =
+        Gateway::new(&arguments.base_domain, arguments.public_https_port, arguments.limits)?;
+    let mut task = JoinSet::new();
+    task.spawn(async move { watch::follow(client, &arguments.namespace, &arguments.routes, gateway).await });
+    Ok(task)
+}
+
+/// What a Deployment that the chart made starts.
+async fn command(lab: &Lab, namespace: &str, name: &str) -> Result<Command> {
+    let deployments: Api<Deployment> = Api::namespaced(lab.client().await?, namespace);
+    let deployment = deployments.get(name).await?;
     let pod = deployment.spec.and_then(|spec| spec.template.spec).context("the Deployment has no pod")?;
     let written =
         pod.containers.into_iter().next().and_then(|container| container.args).context("no arguments")?;
-    let kept = written.into_iter().filter(|argument| !argument.starts_with("--listen"));
-    let all = std::iter::once("operator".to_owned()).chain(kept).chain(["--listen=127.0.0.1:0".to_owned()]);
-    match Cli::try_parse_from(all)?.command {
-        Command::Run(arguments) => Ok(arguments),
-        other => bail!("the chart does not start `operator run` but {other:?}"),
-    }
+    Ok(Cli::try_parse_from(std::iter::once("operator".to_owned()).chain(written))?.command)
 }
 
 /// Waits until `Ready` has that status and reason; any reason when it is empty.
@@ -165,42 +183,51 @@ async fn leave_behind(lab: &Lab, tenant: &str, another: Option<Leftover>) -> Res
     Ok(())
 }
 
-/// What was asked for and how: `verb resource[/subresource]`, with `create` besides `patch` where a patch made the object.
-fn uses(event: &AuditEvent) -> Vec<String> {
-    let Some(object) = &event.object_ref else { return Vec::new() };
-    let slash = if object.subresource.is_empty() { "" } else { "/" };
-    let resource = format!("{}{slash}{}", object.resource, object.subresource);
-    let created =
-        event.verb == "patch" && event.response_status.as_ref().is_some_and(|status| status.code == 201);
-    let verbs = std::iter::once(event.verb.as_str()).chain(created.then_some("create"));
-    verbs.map(|verb| format!("{verb} {resource}")).collect()
-}
-
 /// Where a right of a role may be used: in tenants' namespaces, in one namespace, or anywhere (the empty text).
 type Place = String;
 
-/// All that the roles of the chart grant to the operator, by place.
-async fn granted(lab: &Lab) -> Result<BTreeMap<Place, BTreeSet<String>>> {
-    let rights = |rules: Option<Vec<PolicyRule>>| {
-        let mut rights = BTreeSet::new();
-        for rule in rules.unwrap_or_default() {
-            for resource in rule.resources.unwrap_or_default() {
-                rights.extend(rule.verbs.iter().map(|verb| format!("{verb} {resource}")));
-            }
-        }
-        rights
-    };
+/// All that the roles of the chart grant, by user and place.
+async fn all_granted(lab: &Lab) -> Result<BTreeMap<(&'static str, Place), BTreeSet<String>>> {
     let cluster_roles: Api<ClusterRole> = Api::all(lab.client().await?);
-    let mut granted = BTreeMap::from([
-        (String::new(), rights(cluster_roles.get("tenantry-operator").await?.rules)),
-        ("tenant-".to_owned(), rights(cluster_roles.get(TENANT_ROLE).await?.rules)),
+    let mut all = BTreeMap::from([
+        ((OPERATOR, String::new()), granted(cluster_roles.get("tenantry-operator").await?.rules)),
+        ((OPERATOR, "tenant-".to_owned()), granted(cluster_roles.get(TENANT_ROLE).await?.rules)),
     ]);
     let roles: Api<Role> = Api::all(lab.client().await?);
-    for role in roles.list(&ListParams::default().fields("metadata.name=tenantry-operator")).await? {
+    for role in roles.list(&ListParams::default().labels("app.kubernetes.io/part-of=tenantry")).await? {
+        let user = match role.name_any().as_str() {
+            "tenantry-operator" => OPERATOR,
+            "gateway" => GATEWAY,
+            other => bail!("whose is the Role {other}?"),
+        };
         let place = role.namespace().context("a Role without namespace")?;
-        granted.insert(place, rights(role.rules));
+        all.insert((user, place), granted(role.rules));
     }
-    Ok(granted)
+    assert_eq!(all.len(), 6, "{all:#?}");
+    Ok(all)
+}
+
+/// The rights of which no request made use.
+async fn unused(
+    lab: &Lab,
+    events: &[AuditEvent],
+) -> Result<BTreeMap<(&'static str, Place), BTreeSet<String>>> {
+    let mut unused = all_granted(lab).await?;
+    for event in events {
+        let namespace = event.object_ref.as_ref().map(|object| object.namespace.as_str()).unwrap_or_default();
+        for right in uses(event) {
+            for ((user, place), rights) in &mut unused {
+                if *user == event.user.username && namespace.starts_with(place.as_str()) {
+                    rights.remove(&right);
+                }
+            }
+        }
+    }
+    unused.retain(|_, rights| {
+        rights.retain(|right| !NOT_IN_THE_LOG.contains(&right.as_str()));
+        !rights.is_empty()
+    });
+    Ok(unused)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,6 +250,7 @@ async fn live_with_what_is_granted(lab: Lab, routes: Option<Leftover>) -> Result
     let stand_in = StandIn::start(lab.client().await?);
     let report = json!({ "code": "Migrated", "schemaVersion": 1 }).to_string();
     stand_in.on(Workload::Job, "", "migrate", Outcome::Works { message: report });
+    let _gateway = start_gateway(&lab).await?;
     let (stop, stopped) = oneshot::channel();
     let mut operator = start_operator(&lab, stopped).await?;
     tokio::select! {
@@ -234,46 +262,12 @@ async fn live_with_what_is_granted(lab: Lab, routes: Option<Leftover>) -> Result
         .await
         .context("the operator did not end when it was told to")???;
 
-    let events: Vec<_> =
-        lab.control_plane().audit_events()?.into_iter().filter(|e| e.user.username == USER).collect();
+    let ours = [OPERATOR, GATEWAY];
+    let mut events = lab.control_plane().audit_events()?;
+    events.retain(|event| ours.contains(&event.user.username.as_str()));
     let refused = refused_for_good(&events);
-    assert!(refused.is_empty(), "the operator was refused: {refused:#?}");
-
-    let mut unused = granted(&lab).await?;
-    for event in &events {
-        let namespace = event.object_ref.as_ref().map(|object| object.namespace.as_str()).unwrap_or_default();
-        for right in uses(event) {
-            for (place, rights) in &mut unused {
-                if namespace.starts_with(place.as_str()) {
-                    rights.remove(&right);
-                }
-            }
-        }
-    }
-    unused.retain(|_, rights| {
-        rights.retain(|right| !NOT_IN_THE_LOG.contains(&right.as_str()));
-        !rights.is_empty()
-    });
-    assert!(unused.is_empty(), "rights that nothing needs, by place: {unused:#?}");
+    assert!(refused.is_empty(), "refused: {refused:#?}");
+    let unused = unused(&lab, &events).await?;
+    assert!(unused.is_empty(), "rights that nothing needs, by user and place: {unused:#?}");
     Ok(())
-}
-
-/// Requests that were forbidden and of which none of the same kind and place was ever let through: right after a role is
-/// bound, the API server may not know it yet.
-fn refused_for_good(events: &[AuditEvent]) -> BTreeSet<String> {
-    let key = |event: &AuditEvent, right: &str| {
-        let namespace = event.object_ref.as_ref().map(|object| object.namespace.clone()).unwrap_or_default();
-        format!("{right} {namespace}")
-    };
-    let code = |event: &AuditEvent| event.response_status.as_ref().map_or(0, |status| status.code);
-    let mut refused = BTreeSet::new();
-    for event in events.iter().filter(|event| code(event) == 403) {
-        refused.extend(uses(event).iter().map(|right| key(event, right)));
-    }
-    for event in events.iter().filter(|event| (200..300).contains(&code(event))) {
-        for right in uses(event) {
-            refused.remove(&key(event, &right));
-        }
-    }
-    refused
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A request as the API server recorded it.
@@ -29,6 +30,12 @@ pub struct AuditEvent {
     pub response_status: Option<ResponseStatus>,
     /// `ResponseStarted` for a watch that goes on, else `ResponseComplete`.
     pub stage: String,
+    /// Addresses that the request came from, the asking program's first.
+    #[serde(default, rename = "sourceIPs")]
+    pub source_ips: Vec<String>,
+    /// When the API server had the request.
+    #[serde(default, rename = "requestReceivedTimestamp")]
+    pub received: Timestamp,
 }
 
 /// Who asked.
@@ -73,10 +80,16 @@ impl AuditEvent {
 
 /// All finished requests in a log.
 pub(super) fn read(log: &Path) -> Result<Vec<AuditEvent>> {
+    read_lines(log, |_| true)
+}
+
+/// The finished requests in a log of which the line is wanted: of a long log, parsing all takes long.
+pub(in crate::cluster) fn read_lines(log: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<AuditEvent>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
     // The last line may still be being written; then its request has not been answered.
     let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
-    complete.lines().map(|line| serde_json::from_str(line).context("not an audit event")).collect()
+    let wanted = complete.lines().filter(|line| wanted(line));
+    wanted.map(|line| serde_json::from_str(line).context("not an audit event")).collect()
 }
 
 /// Reads an audit log as it grows, each request once.
@@ -130,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    const LINE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"x","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/configmaps/b","verb":"patch","user":{"username":"alice","groups":["g"]},"userAgent":"t","objectRef":{"resource":"configmaps","namespace":"a","name":"b","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200}}"#;
+    const LINE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"x","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/configmaps/b","verb":"patch","user":{"username":"alice","groups":["g"]},"userAgent":"t","objectRef":{"resource":"configmaps","namespace":"a","name":"b","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"sourceIPs":["198.18.64.7"],"requestReceivedTimestamp":"2026-11-22T09:00:00.123456Z"}"#;
 
     #[test]
     fn complete_lines_are_events() {
@@ -140,6 +153,8 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert!(events[0].is_mutation() && events[0].is_about("configmaps"));
         assert_eq!(events[0].user.username, "alice");
+        assert_eq!(events[0].source_ips, ["198.18.64.7"]);
+        assert_eq!(events[0].received.to_string(), "2026-11-22T09:00:00.123456Z");
     }
 
     #[test]

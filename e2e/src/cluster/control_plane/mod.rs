@@ -3,7 +3,7 @@
 //! etcd, the API server (audit log on) and those controllers without which objects do not go away. What nodes would do is
 //! done by a [`StandIn`], as the test's script says.
 
-mod audit;
+pub(super) mod audit;
 mod processes;
 mod stand_in;
 

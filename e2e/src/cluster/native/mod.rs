@@ -26,10 +26,15 @@ use self::{
     control::{Answer, Request, Target},
     images::SystemImages,
 };
-use super::{Cluster, Forward, ImageArchive, program};
+use super::{
+    Cluster, Forward, ImageArchive,
+    control_plane::{AuditEvent, audit},
+    program,
+};
 use crate::{
     host::{
         files,
+        process::{self, Process},
         progress::step,
         wait::{Look, Wait},
     },
@@ -60,6 +65,44 @@ impl Native {
     /// Names and paths of the cluster.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The process of one of the node's parts, which are those that `status` names.
+    ///
+    /// # Errors
+    /// When the part does not run.
+    pub async fn process_of(&self, part: &str) -> Result<Process> {
+        let answer = control::ask(&self.layout.control_socket(), &Request::Status).await?;
+        let Answer::Parts(parts) = answer else {
+            bail!("the supervisor answered something else: {answer:?}")
+        };
+        let state = parts.into_iter().find(|state| state.name == part);
+        let state = state.with_context(|| format!("the node has no part {part}"))?;
+        let process = state.pid.and_then(|pid| process::read(pid.try_into().ok()?));
+        process.with_context(|| format!("{part} does not run: {}", state.state))
+    }
+
+    /// All requests of these users that the audit log still has, the oldest first.
+    pub fn audit_events(&self, users: &[&str]) -> Result<Vec<AuditEvent>> {
+        let mut events = Vec::new();
+        for log in self.audit_logs() {
+            let of_theirs = |line: &str| users.iter().any(|user| line.contains(user));
+            events.extend(audit::read_lines(&log, of_theirs)?);
+        }
+        // A name may stand in a request of somebody else.
+        events.retain(|event| users.contains(&event.user.username.as_str()));
+        Ok(events)
+    }
+
+    /// The files of the audit log, the oldest first: full ones carry the time of their end in their names.
+    pub fn audit_logs(&self) -> Vec<PathBuf> {
+        let (current, full): (Vec<String>, Vec<String>) = self
+            .layout
+            .logs()
+            .into_iter()
+            .filter(|log| log.starts_with("audit"))
+            .partition(|log| log == "audit");
+        full.into_iter().chain(current).map(|log| self.layout.log(&log)).collect()
     }
 
     /// What is still there of the cluster, in words; empty after `down`.
