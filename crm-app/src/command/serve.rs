@@ -52,12 +52,14 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     tracing::info!(application = %args.listen, management = %args.management_listen, "serve.listening");
     let waiting = tokio::spawn(wait_until_ready(app.clone()));
     let sweeping = tokio::spawn(housekeeping::run(app.clone()));
+    let following = tokio::spawn(db::follow_password(app.db.clone(), args.database));
 
     told_to_stop().await?;
     tracing::info!("serve.stopping");
     leaving.begin();
     waiting.abort();
     sweeping.abort();
+    following.abort();
     drop(stop);
     let ended = tokio::time::timeout(LONGEST_GOODBYE, async { (application.await, management.await) }).await;
     if ended.is_err() {

@@ -40,34 +40,129 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
 
+/// How often the password's file is looked at. It is a few bytes in memory, and a look costs microseconds.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Reads the password and describes the connection.
 pub async fn connect_options<R: DefaultRole>(
     database: &args::Database<R>,
 ) -> std::io::Result<PgConnectOptions> {
-    let password = tokio::fs::read_to_string(&database.database_password_file).await?;
-    Ok(PgConnectOptions::new_without_pgpass()
+    Ok(options(database, &password(database).await?))
+}
+
+async fn password<R: DefaultRole>(database: &args::Database<R>) -> std::io::Result<String> {
+    let content = tokio::fs::read_to_string(&database.database_password_file).await?;
+    Ok(content.trim_end().to_owned())
+}
+
+fn options<R: DefaultRole>(database: &args::Database<R>, password: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
         .host(&database.database_host)
         .port(database.database_port)
         .database(&database.database_name)
         .username(&database.database_user)
-        .password(password.trim_end())
+        .password(password)
         .ssl_mode(PgSslMode::Disable)
         .application_name("crm-app")
-        .options([("search_path", "pg_catalog"), ("timezone", "UTC"), ("client_min_messages", "warning")]))
+        .options([("search_path", "pg_catalog"), ("timezone", "UTC"), ("client_min_messages", "warning")])
+}
+
+/// No statement of a server takes longer than this.
+fn bounded(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
+        ("statement_timeout", "10s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "15s"),
+    ])
 }
 
 /// A small pool that connects when it is first asked.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
-    let options = options.options([
-        ("statement_timeout", "10s"),
-        ("lock_timeout", "5s"),
-        ("idle_in_transaction_session_timeout", "15s"),
-    ]);
     PgPoolOptions::new()
         .min_connections(0)
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
         .max_lifetime(MAX_LIFETIME)
-        .connect_lazy_with(options)
+        .connect_lazy_with(bounded(options))
+}
+
+/// Gives connections to come the password that the file holds by then, until dropped. The database got a new one when its
+/// Secret was lost; without this every process that was there before would be shut out until it is started again.
+pub async fn follow_password<R: DefaultRole>(pool: PgPool, database: args::Database<R>) {
+    let mut known = None;
+    loop {
+        match password(&database).await {
+            Ok(now) if known.as_ref() != Some(&now) => {
+                if known.is_some() {
+                    tracing::info!("database.password_changed");
+                }
+                pool.set_connect_options(bounded(options(&database, &now)));
+                known = Some(now);
+            }
+            Ok(_) => {}
+            // Kubernetes replaces the file in one step, so this is no half-way state; the old password may still do.
+            Err(error) => tracing::warn!(%error, "database.password_unreadable"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+    use crate::args::{AppRole, Database};
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        database: Database<AppRole>,
+    }
+
+    /// Asks the next connection for its password in clear text, as a server may, and hangs up.
+    async fn offered(server: &TcpListener) -> String {
+        let (mut client, _) = server.accept().await.unwrap();
+        let length = client.read_u32().await.unwrap();
+        let mut startup = vec![0; length as usize - 4];
+        client.read_exact(&mut startup).await.unwrap();
+        client.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]).await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'p');
+        let length = client.read_u32().await.unwrap();
+        let mut password = vec![0; length as usize - 4];
+        client.read_exact(&mut password).await.unwrap();
+        String::from_utf8(password).unwrap().trim_end_matches('\0').to_owned()
+    }
+
+    #[tokio::test]
+    async fn connections_to_come_use_the_password_that_the_file_holds_by_then() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "first\n").unwrap();
+        let flags = ["--database-host", "127.0.0.1", "--database-port", &port, "--database-password-file"];
+        let words = std::iter::once("test").chain(flags).chain([file.to_str().unwrap()]);
+        let database = Arguments::parse_from(words).database;
+        let pool = pool(connect_options(&database).await.unwrap(), 1);
+        let following = tokio::spawn(follow_password(pool.clone(), database));
+        let next = async || tokio::join!(offered(&server), pool.acquire()).0;
+
+        assert_eq!(next().await, "first");
+        // The first change may come before the first look; the second one cannot.
+        for changed in ["second", "third"] {
+            std::fs::write(&file, format!("{changed}\n")).unwrap();
+            timeout(Duration::from_secs(10), async { while next().await != changed {} }).await.unwrap();
+        }
+        // A file that is away for a moment takes nothing away.
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(next().await, "third");
+        following.abort();
+    }
 }
