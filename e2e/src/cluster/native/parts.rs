@@ -125,6 +125,9 @@ fn controller_manager(program: &Path, pki: &Path, kubeconfig: &str) -> Part {
         .flag("cluster-cidr", PODS)
         .flag("use-service-account-credentials", true)
         .flag("leader-elect", false)
+        // There is no other node to take pods to. Without leader election this process outlives an etcd that is away, and
+        // would take the node for lost before its first sign of life could be stored.
+        .flag("node-monitor-grace-period", "5m")
         // A fleet of tenants is made of many objects; the default of 20 requests a second would be what is measured.
         .flag("kube-api-qps", 200)
         .flag("kube-api-burst", 400)
