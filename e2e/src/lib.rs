@@ -5,6 +5,7 @@
 //! that README promises, [`faults`] breaks things between the operator and its API server.
 
 pub mod bench;
+pub mod canaries;
 pub mod cluster;
 pub mod demo;
 pub mod faults;
