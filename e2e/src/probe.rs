@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::host::process;
+use crate::host::process::{self, Process};
 
 /// The network namespace of a pod on this machine.
 #[derive(Clone, Debug)]
@@ -43,10 +43,9 @@ pub enum Reach {
 impl PodNetwork {
     /// Finds the network namespace of a running pod of the native cluster by the pod's UID.
     pub fn of_pod(uid: &str) -> Result<Self> {
-        let member = process::all()
-            .into_iter()
-            .find(|process| is_in_pod(process.pid, uid))
-            .with_context(|| format!("no process of a pod with UID {uid} runs on this machine"))?;
+        let member = processes_of_pod(uid).into_iter().next();
+        let member =
+            member.with_context(|| format!("no process of a pod with UID {uid} runs on this machine"))?;
         let path = format!("/proc/{}/ns/net", member.pid);
         let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
         Ok(namespace.into())
@@ -90,6 +89,11 @@ fn reach(error: &io::Error) -> Result<Reach> {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Ok(Reach::Unreachable),
         _ => Err(anyhow::anyhow!("cannot connect: {error}")),
     }
+}
+
+/// The processes of a pod that runs on this machine, by the pod's UID.
+pub fn processes_of_pod(uid: &str) -> Vec<Process> {
+    process::all().into_iter().filter(|process| is_in_pod(process.pid, uid)).collect()
 }
 
 /// The kubelet names a pod's cgroup by its UID; the systemd driver writes it with underscores.

@@ -66,6 +66,11 @@ impl Crm {
         Ok(())
     }
 
+    /// What the browser shows to be known again, if somebody has signed in.
+    pub fn session(&self) -> Option<&str> {
+        self.cookie.as_deref()?.split_once('=').map(|(_, value)| value)
+    }
+
     /// Creates a company and returns it.
     ///
     /// # Errors

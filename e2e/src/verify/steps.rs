@@ -88,7 +88,7 @@ impl Step {
             Self::Faults => "the operator killed at its writes; operators broken on purpose are caught",
             Self::Images => "the images build and keep to their sizes",
             Self::Install => "a cluster, the chart and three tenants, as in the demo",
-            Self::Fleet => "isolation, states, failures and healing on the real cluster",
+            Self::Fleet => "isolation, states, failures, accidents and outages on the real cluster",
             Self::Browser => "a person in Chromium: one-time link, company, search, offline",
             Self::Onboarding => "ten tenants one by one, beside their floors",
             Self::Rights => "in all of this, the API server has refused nothing to operator and gateway",
@@ -136,7 +136,8 @@ impl Step {
             Self::Faults => cluster_tests(&["faults"], 1).await,
             Self::Images => images::build().await.map(|_| Tally::PASSED),
             Self::Install => demo::install(CLUSTER).await.map(|_| Tally::PASSED),
-            Self::Fleet => cluster_tests(&["fleet"], 1).await,
+            // Mostly waiting; tests that cannot be side by side take turns by themselves.
+            Self::Fleet => cluster_tests(&["fleet"], 4).await,
             Self::Browser => browser().await,
             Self::Onboarding => onboarding().await,
             Self::Rights => rights().await,

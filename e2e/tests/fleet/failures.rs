@@ -18,7 +18,7 @@ use operator::api::{Release, ReleaseSchema, ReleaseSpec, TenantDatabase};
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::{READY, installed};
+use crate::{READY, beside_others};
 
 async fn create_release(fleet: &Installed, name: &str, image: &str, schema: i64) -> Result<()> {
     let spec = ReleaseSpec {
@@ -44,7 +44,7 @@ fn names(message: &str, words: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn an_unknown_plan_and_release_are_named_and_heal() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = beside_others().await?;
     let mut unknown = small_tenant("unknown-refs", &fleet.release);
     unknown.spec.plan = "golden".into();
     fleet.apply(&unknown).await?;
@@ -58,7 +58,7 @@ async fn an_unknown_plan_and_release_are_named_and_heal() -> Result<()> {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_is_named_and_heals() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = beside_others().await?;
     let (repository, _) = fleet.crm_image.split_once('@').context("the image has no digest")?;
     let missing = format!("{repository}@sha256:{}", "0".repeat(64));
     create_release(&fleet, "missing-image", &missing, 1).await?;
@@ -71,7 +71,7 @@ async fn an_image_that_cannot_be_pulled_is_named_and_heals() -> Result<()> {
 
 #[tokio::test]
 async fn storage_that_cannot_be_bound_is_named_and_heals() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = beside_others().await?;
     let classes: Api<StorageClass> = Api::all(fleet.client().await?);
     let name = "not-there-yet";
     let mut waiting = small_tenant("no-storage", &fleet.release);
@@ -102,7 +102,7 @@ async fn sql(fleet: &Installed, tenant: &str, statement: &str) -> Result<()> {
 
 #[tokio::test]
 async fn a_migration_that_fails_is_named_leaves_the_old_app_and_heals() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = beside_others().await?;
     fleet.apply(&small_tenant("bad-migration", &fleet.release)).await?;
     fleet.wait_ready("bad-migration", READY).await?;
     // sqlx refuses to run when a migration that was applied is not the one it knows.
@@ -122,7 +122,7 @@ async fn a_migration_that_fails_is_named_leaves_the_old_app_and_heals() -> Resul
 
 #[tokio::test]
 async fn a_name_that_is_too_long_is_refused_with_the_limit() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = beside_others().await?;
     let name = "a".repeat(41);
     let error = fleet.apply(&small_tenant(&name, &fleet.release)).await.expect_err("the name is too long");
     names(&format!("{error:#}"), &["40 characters"])

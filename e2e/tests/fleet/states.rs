@@ -15,7 +15,7 @@ use kube::{
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::{READY, installed, owner};
+use crate::{READY, alone, owner};
 
 /// What a write is answered with.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ async fn answered(crm: &Crm, expected: &Answer) -> Result<Duration> {
 
 #[tokio::test]
 async fn read_only_reaches_the_running_app_and_every_later_one() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = alone().await?;
     let crm = owner(&fleet, "acme").await?;
     ensure!(try_to_write(&crm).await? == Answer::Written);
 
@@ -92,7 +92,7 @@ fn is_ready(pod: &Pod) -> bool {
 
 #[tokio::test]
 async fn suspended_and_back_loses_nothing() -> Result<()> {
-    let fleet = installed()?;
+    let (fleet, _turn) = alone().await?;
     let crm = owner(&fleet, "bluesky").await?;
     let company = crm.create_company("杭州挂起测试有限公司").await?;
 
