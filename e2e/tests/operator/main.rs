@@ -1,7 +1,6 @@
 //! The operator on a real API server, with the chart's roles and admission policies and no nodes: what it makes, that it
 //! then keeps still, that it repairs, stops, starts, upgrades, reports and removes.
 
-mod accidents;
 mod canary;
 mod deletion;
 mod drift;
@@ -11,6 +10,7 @@ mod lab;
 mod life;
 mod malformed;
 mod manual;
+mod mishaps;
 mod pull_secrets;
 mod quiet;
 mod replicas;
