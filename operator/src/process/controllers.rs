@@ -247,9 +247,13 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 
-/// The route table that is there, asked for until it is known: who has which host may stand nowhere else.
+/// The route table that is there, asked for until it is known: who has which host may stand nowhere else. Without our gateway
+/// there is none.
 async fn recorded_routes(cluster: &Cluster, settings: &RunArgs) -> RouteTable {
     const RETRY: Duration = Duration::from_secs(1);
+    if settings.routing.kind != Routing::Builtin {
+        return RouteTable::default();
+    }
     loop {
         match routes::present(cluster, settings).await {
             Ok(table) => return table,
