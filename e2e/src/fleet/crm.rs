@@ -66,6 +66,12 @@ impl Crm {
         Ok(())
     }
 
+    /// The same person, with connections of its own: those of another test's runtime end with it.
+    #[must_use]
+    pub fn in_the_session_of(self, other: &Self) -> Self {
+        Self { cookie: other.cookie.clone(), csrf_token: other.csrf_token.clone(), ..self }
+    }
+
     /// What the browser shows to be known again, if somebody has signed in.
     pub fn session(&self) -> Option<&str> {
         self.cookie.as_deref()?.split_once('=').map(|(_, value)| value)

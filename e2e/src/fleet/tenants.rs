@@ -152,7 +152,9 @@ impl Installed {
         // Any value that the annotation did not have: the old link is one.
         let marker = content_hash([old.as_bytes()]);
         self.patch(name, &json!({ "metadata": { "annotations": { REISSUE: marker } } })).await?;
-        let wait = Wait::new(format!("a new sign-in link for {name:?}"), Duration::from_mins(1));
+        // The CRM counts looks at links, since they could be guesses.
+        let wait = Wait::new(format!("a new sign-in link for {name:?}"), Duration::from_mins(1))
+            .every(Duration::from_millis(500));
         wait.until(async || {
             let link = sign_in_link(self, name).await?;
             let works = link != old && self.link_is_known(name, &link).await?;

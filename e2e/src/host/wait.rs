@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{command::tail, files};
 
-/// How often a condition is looked at.
+/// How often a condition is looked at, unless told.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Lines of the log that an error quotes.
 const TAIL_LINES: usize = 20;
@@ -21,6 +21,7 @@ pub struct Wait {
     what: String,
     deadline: Duration,
     log: Option<PathBuf>,
+    interval: Duration,
 }
 
 /// What a look at a condition found.
@@ -37,7 +38,14 @@ pub enum Look<T> {
 impl Wait {
     /// Waits for `what`, at most until the deadline.
     pub fn new(what: impl Into<String>, deadline: Duration) -> Self {
-        Self { what: what.into(), deadline, log: None }
+        Self { what: what.into(), deadline, log: None, interval: INTERVAL }
+    }
+
+    /// Looks so often, where looking has a price.
+    #[must_use]
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
     }
 
     /// Names the log whose end explains why the wait was in vain.
@@ -50,7 +58,7 @@ impl Wait {
     /// Looks again and again until the condition holds. An error of a look counts as "not yet".
     pub async fn until<T>(&self, mut look: impl AsyncFnMut() -> Result<Look<T>>) -> Result<T> {
         let start = Instant::now();
-        let mut ticks = interval(INTERVAL);
+        let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = "never looked".to_owned();
         while start.elapsed() < self.deadline {

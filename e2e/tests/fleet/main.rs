@@ -14,12 +14,12 @@ mod secrets;
 mod states;
 mod visitors;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use e2e::fleet::{CLUSTER_VARIABLE, Crm, Installed};
 use futures::future::try_join_all;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// More than any start on this kind of machine should take.
 pub(crate) const READY: Duration = Duration::from_mins(2);
@@ -56,11 +56,23 @@ pub(crate) fn outage() -> Result<Duration> {
     Ok(Duration::from_secs(seconds.parse().context("TENANTRY_OUTAGE is a number of seconds")?))
 }
 
-/// The owner of a tenant, signed in by a new one-time link.
+/// Owners who have signed in.
+static OWNERS: Mutex<BTreeMap<String, Crm>> = Mutex::const_new(BTreeMap::new());
+
+/// The owner of a tenant, signed in by a new one-time link the first time.
 pub(crate) async fn owner(fleet: &Installed, tenant: &str) -> Result<Crm> {
-    let link = fleet.new_sign_in_link(tenant).await?;
+    let known = OWNERS.lock().await.get(tenant).cloned();
+    match known {
+        Some(owner) => Ok(fleet.crm(tenant)?.in_the_session_of(&owner)),
+        None => welcomed(fleet, tenant, &fleet.new_sign_in_link(tenant).await?).await,
+    }
+}
+
+/// The owner of a tenant, signed in by this link; a new password ends the sessions that there were.
+pub(crate) async fn welcomed(fleet: &Installed, tenant: &str, link: &str) -> Result<Crm> {
     let mut crm = fleet.crm(tenant)?;
-    crm.welcome(&link, PASSWORD).await?;
+    crm.welcome(link, PASSWORD).await?;
+    OWNERS.lock().await.insert(tenant.to_owned(), crm.clone());
     Ok(crm)
 }
 

@@ -15,6 +15,7 @@ use walkdir::WalkDir;
 use crate::{
     PASSWORD, alone,
     observed::{is_a_jobs, our_pods},
+    welcomed,
 };
 
 /// The demo's tenants that other tests do not stop or remove.
@@ -30,8 +31,7 @@ async fn secrets_stand_in_no_process_log_or_object_of_the_real_cluster() -> Resu
         let link = fleet.new_sign_in_link(tenant).await?;
         let (_, token) = link.split_once('#').context("the link has no token")?;
         all.extend(canaries::forms("the token of a sign-in link", token.as_bytes())?);
-        let mut person = fleet.crm(tenant)?;
-        person.welcome(&link, PASSWORD).await?;
+        let person = welcomed(&fleet, tenant, &link).await?;
         let session = person.session().context("nobody is signed in")?;
         all.extend(canaries::forms("a session", session.as_bytes())?);
     }
