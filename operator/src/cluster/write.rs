@@ -151,7 +151,7 @@ impl Cluster {
         match self.write::<Pod, _>("apply", name, api.patch(name, &params, &Patch::Apply(&patch))).await {
             Ok(live) => self.remember(&live),
             // The pod went away; its successor is born with the file.
-            Err(error) if error.is_conflict() || error.status().is_some_and(Status::is_not_found) => Ok(()),
+            Err(error) if error.status().is_some_and(is_another) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -274,9 +274,44 @@ fn encode<K: Resource<DynamicType = ()> + Serialize>(source: serde_json::Error) 
     Error::Encode { kind: K::kind(&()).into_owned(), source }
 }
 
+/// Whether an apply that names a uid was refused because there is no such object any more. The API server has one code for
+/// this and for every other conflict, so only the message tells; what it does not tell is tried again.
+fn is_another(status: &Status) -> bool {
+    status.is_not_found() || (status.code == 409 && status.message.to_lowercase().contains("uid"))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{process::metrics::Metrics, testing::fake_api::FakeApi};
+
+    #[test]
+    fn only_a_conflict_about_the_uid_means_that_an_object_is_gone() {
+        let conflict = |message: &str| Status { code: 409, message: message.into(), ..Status::default() };
+        // As the API server writes it, when another object is there and when none is.
+        assert!(is_another(&conflict("Precondition failed: UID in precondition: a, UID in object meta: b")));
+        assert!(is_another(&conflict(
+            "Operation cannot be fulfilled on pods \"crm-0\": uid mismatch: the provided object specified uid a, and no existing object was found"
+        )));
+        assert!(!is_another(&conflict(
+            "Operation cannot be fulfilled on pods \"crm-0\": the object has been modified; please apply your changes to the latest version and try again"
+        )));
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_was_replaced_needs_not_be_told() {
+        let api = FakeApi::default();
+        let path = "/api/v1/namespaces/tenant-acme/pods/crm-0";
+        api.put(
+            path,
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "crm-0", "uid": "another"}}),
+        );
+        let cluster = Cluster::new(api.client(), Arc::new(Metrics::new().unwrap()));
+        cluster.annotate_pod("tenant-acme", "crm-0", "first", "{}").await.unwrap();
+        assert!(api.get(path).unwrap()["metadata"]["annotations"].is_null());
+    }
 
     #[test]
     fn what_is_not_wanted_is_taken_away_in_so_many_words() {

@@ -166,8 +166,11 @@ impl State {
                 (&body["metadata"][field], present.as_ref().map(|object| &object["metadata"][field]));
             wanted.is_null() || has == Some(wanted)
         };
-        if !same("uid") || !same("resourceVersion") {
-            return refusal(409, "Conflict", "it is another by now");
+        if !same("uid") {
+            return refusal(409, "Conflict", "Precondition failed: UID in precondition, UID in object meta");
+        }
+        if !same("resourceVersion") {
+            return refusal(409, "Conflict", "the object has been modified");
         }
         // Only changes of finalizers come without a kind.
         if body["kind"].is_null() {
