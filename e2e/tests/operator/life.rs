@@ -1,7 +1,10 @@
 //! What a tenant becomes, how it is repaired, and how it moves to another release.
 
 use anyhow::Result;
-use e2e::cluster::control_plane::{Outcome, Workload};
+use e2e::{
+    cluster::control_plane::{Outcome, Workload},
+    host::wait::{Look, Wait},
+};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::Job,
@@ -15,7 +18,7 @@ use kube::{
 use operator::api::{Plan, Release, Tenant};
 use serde_json::json;
 
-use crate::lab::{Lab, NAMESPACE, condition, message, migrations_succeed, release, tenant, uid};
+use crate::lab::{DEADLINE, Lab, NAMESPACE, condition, message, migrations_succeed, release, tenant, uid};
 
 #[tokio::test]
 async fn a_tenant_becomes_ready_with_all_that_it_needs() -> Result<()> {
@@ -37,10 +40,18 @@ async fn a_tenant_becomes_ready_with_all_that_it_needs() -> Result<()> {
     let link = lab.child::<Secret>("first-sign-in").await?.and_then(|secret| secret.data).unwrap_or_default();
     let url = String::from_utf8_lossy(&link["url"].0).into_owned();
     assert!(url.starts_with("http://acme.crm.localhost:8080/welcome#"), "{url}");
-    let routes = Api::<ConfigMap>::namespaced(lab.client.clone(), "tenantry-gateway").get("routes").await?;
-    assert!(routes.data.unwrap_or_default()["routes.json"].contains("acme.crm.localhost"));
-    let plan = Api::<Plan>::all(lab.client.clone()).get("standard").await?;
-    assert_eq!(plan.finalizers(), ["tenantry.dev/in-use"]);
+    // These two are kept for the fleet as a whole, beside the reconciles.
+    let maps = Api::<ConfigMap>::namespaced(lab.client.clone(), "tenantry-gateway");
+    let plans = Api::<Plan>::all(lab.client.clone());
+    Wait::new("the route, and the finalizer on the plan", DEADLINE)
+        .until(async || {
+            let routes = maps.get("routes").await?.data.unwrap_or_default();
+            let finalizers = plans.get("standard").await?.finalizers().to_vec();
+            let led = routes.get("routes.json").is_some_and(|json| json.contains("acme.crm.localhost"));
+            let kept = finalizers == ["tenantry.dev/in-use"];
+            Ok(if led && kept { Look::Done(()) } else { Look::NotYet(format!("{routes:?} {finalizers:?}")) })
+        })
+        .await?;
     Ok(())
 }
 
