@@ -1,6 +1,9 @@
 //! The route table that the gateway reads: one ConfigMap, made from what the tenants' statuses grant. One writer.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::ResourceExt;
@@ -17,6 +20,9 @@ use crate::{
 
 /// Key in the ConfigMap.
 pub const FILE: &str = "routes.json";
+
+/// The table that is there is read this often even when it should be as it was left.
+const LOOK_AGAIN: Duration = Duration::from_mins(5);
 
 /// The route table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,12 +56,13 @@ impl RouteTable {
     /// The routes of tenants whose status says nothing, as when it was emptied, or when the cluster came back from a backup
     /// without statuses. What was granted to them before stands here, and is theirs until they have been looked at.
     pub fn of_unseen<'a>(&'a self, tenants: &'a [Arc<Tenant>]) -> impl Iterator<Item = &'a Route> {
-        let unseen = |tenant: &Tenant| {
-            tenant.status.as_ref().is_none_or(|status| status.observed_generation.is_none())
-        };
         let of = |route: &Route| tenants.iter().find(|tenant| tenant.name_any() == route.tenant);
-        self.routes.iter().filter(move |route| of(route).is_some_and(|tenant| unseen(tenant)))
+        self.routes.iter().filter(move |route| of(route).is_some_and(|tenant| is_unseen(tenant)))
     }
+}
+
+fn is_unseen(tenant: &Tenant) -> bool {
+    tenant.status.as_ref().is_none_or(|status| status.observed_generation.is_none())
 }
 
 /// The table for a fleet after the one that is there. Pure. Only hosts that a status grants, or granted, have a route.
@@ -120,8 +127,57 @@ fn parse(live: Option<&str>) -> RouteTable {
     live.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
-/// Writes the table if the one that is there differs.
-pub async fn write(
+/// All of a fleet that can change the table: most news of tenants changes nothing here, and then it is not even read.
+#[derive(Debug, PartialEq)]
+struct Grants {
+    routes: Vec<Route>,
+    /// Whose routes are kept as they are.
+    unseen: Vec<String>,
+}
+
+impl Grants {
+    fn of(tenants: &[Arc<Tenant>]) -> Self {
+        let unseen = tenants.iter().filter(|tenant| is_unseen(tenant));
+        Self {
+            routes: tenants.iter().flat_map(|tenant| routes_of(tenant)).collect(),
+            unseen: unseen.map(|tenant| tenant.name_any()).collect(),
+        }
+    }
+}
+
+/// Writes the table, and remembers what it was made of.
+#[derive(Debug, Default)]
+pub struct Writer {
+    left: Mutex<Option<(Instant, Grants)>>,
+}
+
+impl Writer {
+    /// Writes the table if the one that is there differs. It is read when the fleet grants something else than the last time,
+    /// and every five minutes.
+    pub async fn write(
+        &self,
+        cluster: &Cluster,
+        settings: &RunArgs,
+        tenants: &[Arc<Tenant>],
+        metrics: &Metrics,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let grants = Grants::of(tenants);
+        // Nothing is remembered until the table is written: a request that seems to fail may have changed it.
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let left = match left.filter(|(at, left)| now.duration_since(*at) < LOOK_AGAIN && *left == grants) {
+            Some(left) => left,
+            None => {
+                make(cluster, settings, tenants, metrics).await?;
+                (now, grants)
+            }
+        };
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+        Ok(())
+    }
+}
+
+async fn make(
     cluster: &Cluster,
     settings: &RunArgs,
     tenants: &[Arc<Tenant>],
@@ -153,7 +209,10 @@ mod tests {
     use super::*;
     use crate::{
         api::{GrantedHost, HostClaim, TenantStatus},
-        testing,
+        testing::{
+            self,
+            fake_api::{Failure, FakeApi},
+        },
     };
 
     #[test]
@@ -185,6 +244,42 @@ mod tests {
     #[test]
     fn a_new_tenant_has_no_route() {
         assert_eq!(table(&[testing::tenant().into()], &RouteTable::default()).routes, []);
+    }
+
+    #[tokio::test]
+    async fn the_table_is_read_only_when_another_one_is_due_or_it_is_time_to_look_again() {
+        let api = FakeApi::default();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let cluster = Cluster::new(api.client(), metrics.clone());
+        let settings = testing::settings();
+        let writer = Writer::default();
+        let start = Instant::now();
+        let calls = async |tenant: &Tenant, age: Duration| {
+            let fleet = [tenant.clone().into()];
+            let written = writer.write(&cluster, &settings, &fleet, &metrics, start + age).await;
+            written.map(|()| api.take_calls().iter().map(|call| call.method.to_string()).collect::<Vec<_>>())
+        };
+        let mut tenant = testing::tenant();
+        let granted = vec![GrantedHost { name: "acme.crm.localhost".into() }];
+        let seen = TenantStatus { observed_generation: Some(1), hosts: granted, ..TenantStatus::default() };
+        tenant.status = Some(seen.clone());
+        assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), ["GET", "PATCH"]);
+        tenant.spec.display_name = "Another name".into();
+        assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), [""; 0]);
+        tenant.status = Some(TenantStatus { state: Some(State::Suspended), ..seen.clone() });
+        assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), ["GET", "PATCH"]);
+        tenant.status = None;
+        assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), ["GET"], "its routes are kept");
+        assert_eq!(calls(&tenant, LOOK_AGAIN).await.unwrap(), ["GET"]);
+        assert_eq!(calls(&tenant, LOOK_AGAIN).await.unwrap(), [""; 0]);
+
+        // What failed is done again, even when the fleet is back at what was written before.
+        api.fail(1, Failure::After);
+        tenant.status = Some(seen);
+        calls(&tenant, LOOK_AGAIN).await.unwrap_err();
+        api.take_calls();
+        tenant.status = None;
+        assert_eq!(calls(&tenant, LOOK_AGAIN).await.unwrap(), ["GET"]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ use crate::{
 ///
 /// A reconcile makes many at once, and each needs a connection with keys and buffers of its own. A fleet that is made all at
 /// once would have hundreds, which makes no API server faster. Watches, and the lease, which must not wait, do not count.
-pub const REQUESTS_AT_ONCE: usize = 16;
+pub const REQUESTS_AT_ONCE: usize = 8;
 
 /// A client, what we last saw through it, and the count of what we did with it.
 #[derive(Clone)]

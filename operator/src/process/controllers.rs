@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, StreamExt, channel::mpsc, future};
@@ -277,14 +277,16 @@ fn granted_hosts(mut tenants: Vec<Arc<Tenant>>, recorded: &RouteTable) -> Vec<(S
 /// The route table, the finalizers on Plans and Releases, and the news of malformed objects, each kept by one task.
 fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let (this, changed) = (ctx.clone(), bell.fleet.clone());
+    let (this, changed, table) = (ctx.clone(), bell.fleet.clone(), Arc::new(routes::Writer::default()));
     tasks.spawn(settle::keep("routes", changed, finish.clone(), random_jitter, move || {
-        let ctx = this.clone();
+        let (ctx, table) = (this.clone(), table.clone());
         async move {
             let fleet = malformed::fleet(&ctx.tenants, &ctx.malformed);
             ctx.forget_all_but(&fleet.iter().map(|tenant| tenant.name_any()).collect());
             match ctx.settings.routing.kind {
-                Routing::Builtin => routes::write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics).await,
+                Routing::Builtin => {
+                    table.write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics, Instant::now()).await
+                }
                 Routing::Ingress | Routing::HttpRoute => Ok(()),
             }
         }
