@@ -28,7 +28,7 @@ pub(crate) struct Authority {
 impl Authority {
     /// Makes an authority that nobody knows yet.
     pub(crate) fn new(name: &str) -> Result<Self> {
-        let mut params = params(name, &[]);
+        let mut params = params(name, None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -42,16 +42,17 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate by which a client proves its name and groups.
-    pub(crate) fn client(&self, name: &str, groups: &[&str]) -> Result<Leaf> {
-        let mut params = params(name, groups);
+    /// A certificate by which a client proves its name and, if it is in one, its group: a name made by rcgen has one
+    /// organization at most.
+    pub(crate) fn client(&self, name: &str, group: Option<&str>) -> Result<Leaf> {
+        let mut params = params(name, group);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 
     /// A certificate for a server that is reached under these names and addresses.
     pub(crate) fn server(&self, name: &str, names: &[&str], addresses: &[IpAddr]) -> Result<Leaf> {
-        let mut params = params(name, &[]);
+        let mut params = params(name, None);
         for name in names {
             params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
         }
@@ -106,12 +107,12 @@ pub(crate) fn write_signing_key(folder: &Path, name: &str) -> Result<()> {
     files::write_atomically(&folder.join(format!("{name}.pub")), key.public_key_pem().as_bytes())
 }
 
-fn params(name: &str, groups: &[&str]) -> CertificateParams {
+fn params(name: &str, group: Option<&str>) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    for group in groups {
-        params.distinguished_name.push(DnType::OrganizationName, *group);
+    if let Some(group) = group {
+        params.distinguished_name.push(DnType::OrganizationName, group);
     }
     params
 }
@@ -125,7 +126,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("pki");
         let make =
-            |folder: &Path| Authority::new("test")?.client("alice", &["staff"])?.write(folder, "alice");
+            |folder: &Path| Authority::new("test")?.client("alice", Some("staff"))?.write(folder, "alice");
         once(&folder, make).unwrap();
         let first = fs::read_to_string(folder.join("alice.key")).unwrap();
         once(&folder, make).unwrap();

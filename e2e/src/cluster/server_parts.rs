@@ -40,8 +40,8 @@ impl Authorities {
         authorities.front_proxy.write(folder, "front-proxy-ca")?;
         let loopback = IpAddr::from([127, 0, 0, 1]);
         authorities.etcd.server("etcd", &["localhost"], &[loopback])?.write(folder, "etcd")?;
-        authorities.etcd.client("kube-apiserver", &[])?.write(folder, "etcd-client")?;
-        authorities.front_proxy.client("front-proxy-client", &[])?.write(folder, "front-proxy-client")?;
+        authorities.etcd.client("kube-apiserver", None)?.write(folder, "etcd-client")?;
+        authorities.front_proxy.client("front-proxy-client", None)?.write(folder, "front-proxy-client")?;
         let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
         authorities.cluster.server("kube-apiserver", &names, addresses)?.write(folder, "kube-apiserver")?;
         write_signing_key(folder, "service-account")?;

@@ -17,7 +17,7 @@ pub struct Args {
     /// Leave out what needs a cluster.
     #[arg(long)]
     fast: bool,
-    /// Run only these steps (see --list); may be given several times.
+    /// Run only these steps (see --list) and those that they build on; may be given several times.
     #[arg(long, value_name = "STEP")]
     only: Vec<Step>,
     /// Print the steps and what each one shows, and stop.
@@ -52,7 +52,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn chosen(step: Step, args: &Args) -> bool {
-    let wanted = args.only.is_empty() || args.only.contains(&step);
+    let wanted = args.only.is_empty() || args.only.iter().any(|only| *only == step || only.needs(step));
     wanted && !(args.fast && step.needs_cluster())
 }
 
@@ -86,4 +86,37 @@ fn report(outcomes: &[Outcome], seconds: f64) -> ExitCode {
     }
     println!("{:14} {seconds:>8.0}\n\n{sum}", "all");
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn steps(words: &[&str]) -> Vec<Step> {
+        let line = Line::try_parse_from(["verify"].iter().chain(words)).unwrap();
+        Step::ALL.into_iter().filter(|step| chosen(*step, &line.args)).collect()
+    }
+
+    #[test]
+    fn what_a_step_builds_on_is_run_too_and_comes_first() {
+        assert_eq!(steps(&["--only", "lint"]), [Step::Lint]);
+        let fleet = [Step::FrontEnd, Step::Images, Step::Install, Step::Fleet];
+        assert_eq!(steps(&["--only", "fleet"]), fleet);
+        assert_eq!(steps(&["--only", "fleet", "--only", "images"]), fleet, "each once");
+    }
+
+    #[test]
+    fn without_a_choice_all_are_run_or_all_that_need_no_cluster() {
+        assert_eq!(steps(&[]), Step::ALL);
+        let fast = [Step::Format, Step::FrontEnd, Step::Lint, Step::Licences, Step::Tests];
+        assert_eq!(steps(&["--fast"]), fast);
+    }
 }

@@ -122,6 +122,11 @@ impl Step {
         }
     }
 
+    /// Whether it builds on the other step, also by way of a third.
+    pub(super) fn needs(self, other: Self) -> bool {
+        self.builds_on().iter().any(|step| *step == other || step.needs(other))
+    }
+
     pub(super) async fn run(self) -> Result<Tally> {
         match self {
             Self::Format => cargo(&["fmt", "--all", "--check"], TEST).await,

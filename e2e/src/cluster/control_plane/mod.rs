@@ -57,9 +57,9 @@ impl ControlPlane {
         let server = format!("https://127.0.0.1:{}", ports.api);
         let kubeconfig = folder.path().join("kubeconfig");
         let authority = &authorities.cluster;
-        let administrator = authority.client("administrator", &[super::server_parts::ADMINISTRATORS])?;
+        let administrator = authority.client("administrator", Some(super::server_parts::ADMINISTRATORS))?;
         kubeconfig::write(&kubeconfig, CONTEXT, &server, authority.certificate(), &administrator)?;
-        let controllers = authority.client("system:kube-controller-manager", &[])?;
+        let controllers = authority.client("system:kube-controller-manager", None)?;
         let path = processes::controller_manager_kubeconfig(folder.path());
         kubeconfig::write(&path, CONTEXT, &server, authority.certificate(), &controllers)?;
         let guard = processes::Guard::start(folder.path(), &kubeconfig, ports).await?;
@@ -76,23 +76,21 @@ impl ControlPlane {
         kubeconfig::client(&self.kubeconfig).await
     }
 
-    /// A kubeconfig for somebody else, known to the API server by name and groups. Service accounts have names and groups too:
+    /// A kubeconfig for somebody else, known to the API server by name and group. Service accounts have names and groups too:
     /// see [`ControlPlane::kubeconfig_for_service_account`].
-    pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
+    pub fn kubeconfig_for(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
         let authority = &self.authorities.cluster;
-        let identity = authority.client(user, groups)?;
+        let identity = authority.client(user, group)?;
         let path = self.folder.path().join(format!("{}.kubeconfig", user.replace([':', '/'], "-")));
         kubeconfig::write(&path, CONTEXT, &self.server, authority.certificate(), &identity)?;
         Ok(path)
     }
 
-    /// A kubeconfig with exactly the rights of a service account.
+    /// A kubeconfig with the rights of a service account. It lacks the group of all service accounts, to which Kubernetes
+    /// grants nothing but the discovery of the token issuer.
     pub fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let user = format!("system:serviceaccount:{namespace}:{name}");
-        self.kubeconfig_for(
-            &user,
-            &["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")],
-        )
+        self.kubeconfig_for(&user, Some(&format!("system:serviceaccounts:{namespace}")))
     }
 
     /// A client with exactly the rights of a service account.

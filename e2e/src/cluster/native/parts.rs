@@ -22,24 +22,24 @@ pub(super) fn create_keys(layout: &Layout, api_port: u16) -> Result<()> {
         let authorities = Authorities::create(folder, &layout.machine_name(), &addresses)?;
         let authority = &authorities.cluster;
         authority.server(NODE, &[NODE], &[NODE_ADDRESS.into()])?.write(folder, "kubelet")?;
-        authority.client("kube-apiserver", &[])?.write(folder, "kubelet-client")?;
+        authority.client("kube-apiserver", None)?.write(folder, "kubelet-client")?;
 
         let inside = format!("https://{API}");
         let write = |path: &Path, server: &str, identity: &Leaf| {
             kubeconfig::write(path, &layout.machine_name(), server, authority.certificate(), identity)
         };
-        let identities: [(&str, &str, &[&str]); 5] = [
-            ("kube-controller-manager", "system:kube-controller-manager", &[]),
-            ("kube-scheduler", "system:kube-scheduler", &[]),
-            ("kubelet", &format!("system:node:{NODE}"), &["system:nodes"]),
-            ("kube-proxy", "system:kube-proxy", &[]),
-            ("network-policy-agent", "network-policy-agent", &[]),
+        let identities: [(&str, &str, Option<&str>); 5] = [
+            ("kube-controller-manager", "system:kube-controller-manager", None),
+            ("kube-scheduler", "system:kube-scheduler", None),
+            ("kubelet", &format!("system:node:{NODE}"), Some("system:nodes")),
+            ("kube-proxy", "system:kube-proxy", None),
+            ("network-policy-agent", "network-policy-agent", None),
         ];
-        for (part, user, groups) in identities {
+        for (part, user, group) in identities {
             let path = layout.path("config").join(format!("{part}.kubeconfig"));
-            write(&path, &inside, &authority.client(user, groups)?)?;
+            write(&path, &inside, &authority.client(user, group)?)?;
         }
-        let administrator = authority.client("administrator", &[ADMINISTRATORS])?;
+        let administrator = authority.client("administrator", Some(ADMINISTRATORS))?;
         write(&layout.kubeconfig(), &format!("https://127.0.0.1:{api_port}"), &administrator)
     })
 }
