@@ -165,12 +165,13 @@ impl Writer {
         let grants = Grants::of(tenants);
         // Nothing is remembered until the table is written: a request that seems to fail may have changed it.
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let left = match left.filter(|(at, left)| now.duration_since(*at) < LOOK_AGAIN && *left == grants) {
-            Some(left) => left,
-            None => {
-                make(cluster, settings, tenants, metrics).await?;
-                (now, grants)
-            }
+        let as_left =
+            |(at, left): &(Instant, Grants)| now.duration_since(*at) < LOOK_AGAIN && *left == grants;
+        let left = if let Some(left) = left.filter(as_left) {
+            left
+        } else {
+            make(cluster, settings, tenants, metrics).await?;
+            (now, grants)
         };
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         Ok(())
