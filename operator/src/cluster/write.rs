@@ -128,7 +128,11 @@ impl Cluster {
         #[cfg(feature = "mutants")]
         let params = crate::mutants::delete_params(params);
         match self.write::<K, _>("delete", name, api.delete(name, &params)).await {
-            Ok(_) => Ok(()),
+            // What is only going from now on is known to go, also when no watch should tell: it is not deleted again.
+            Ok(answer) => match answer.left().filter(|live| live.meta().deletion_timestamp.is_some()) {
+                Some(live) => self.remember(&live),
+                None => Ok(()),
+            },
             Err(error) if error.is_conflict() || error.status().is_some_and(Status::is_not_found) => Ok(()),
             Err(error) => Err(error),
         }
@@ -284,8 +288,10 @@ fn is_another(status: &Status) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
     use super::*;
-    use crate::{process::metrics::Metrics, testing::fake_api::FakeApi};
+    use crate::{cluster::facts::Kind, process::metrics::Metrics, testing::fake_api::FakeApi};
 
     #[test]
     fn only_a_conflict_about_the_uid_means_that_an_object_is_gone() {
@@ -311,6 +317,20 @@ mod tests {
         let cluster = Cluster::new(api.client(), Arc::new(Metrics::new().unwrap()));
         cluster.annotate_pod("tenant-acme", "crm-0", "first", "{}").await.unwrap();
         assert!(api.get(path).unwrap()["metadata"]["annotations"].is_null());
+    }
+
+    #[tokio::test]
+    async fn what_goes_slowly_is_known_to_go_before_a_watch_tells() {
+        let api = FakeApi::default();
+        let path = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
+        let metadata = json!({
+            "name": "database", "namespace": "tenant-acme", "uid": "u", "finalizers": ["kubernetes.io/pvc-protection"],
+        });
+        api.put(path, json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}));
+        let cluster = Cluster::new(api.client(), Arc::new(Metrics::new().unwrap()));
+        cluster.delete::<PersistentVolumeClaim>("tenant-acme", "database", "u").await.unwrap();
+        let seen = cluster.cache().snapshot("tenant-acme");
+        assert!(seen.get(Kind::PersistentVolumeClaim, "database").is_some_and(|claim| claim.deleting));
     }
 
     #[test]

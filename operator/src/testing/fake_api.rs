@@ -194,6 +194,11 @@ impl State {
         if object["metadata"]["uid"] != body["preconditions"]["uid"] {
             return refusal(409, "Conflict", "the uid is another");
         }
+        if object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty()) {
+            let mut going = object;
+            going["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:00:00Z");
+            return (200, self.store(path, going));
+        }
         self.objects.remove(path);
         let inside = format!("{}/", path.replacen("/api/v1/", "/", 1));
         self.objects.retain(|path, _| !path.contains(&inside));
