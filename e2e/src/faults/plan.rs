@@ -54,6 +54,17 @@ impl Trouble {
         Self::SilenceAfterCommit,
     ];
 
+    /// Whether the operator does not learn that the write is done, and has to ask for the same again unless a watch tells.
+    pub(super) fn withholds_the_answer(self) -> bool {
+        matches!(
+            self,
+            Self::KillAfterCommit
+                | Self::TimeOutAfterCommit
+                | Self::BreakAfterCommit
+                | Self::SilenceAfterCommit
+        )
+    }
+
     /// Whether it comes before the API server hears of the write.
     pub(super) fn comes_before(self) -> bool {
         matches!(self, Self::KillBefore | Self::Refuse(_))

@@ -161,6 +161,7 @@ impl State {
             }
             _ => None,
         };
+        write.unheard = trouble.is_some_and(Trouble::withholds_the_answer);
         inner.trace.writes.push(write);
         let trouble = trouble?;
         inner.fire();

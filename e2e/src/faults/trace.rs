@@ -146,6 +146,8 @@ pub(super) struct Write {
     pub(super) body: String,
     /// It names the uid of the object that it means.
     pub(super) names_uid: bool,
+    /// The operator did not hear the answer.
+    pub(super) unheard: bool,
 }
 
 impl Write {
@@ -153,7 +155,7 @@ impl Write {
         let object: Value = serde_json::from_slice(body).unwrap_or_default();
         let names_uid = !object["preconditions"]["uid"].is_null() || !object["metadata"]["uid"].is_null();
         let body = content_hash([body]).chars().take(8).collect();
-        Self { number, asked, status, body, names_uid }
+        Self { number, asked, status, body, names_uid, unheard: false }
     }
 
     pub(super) fn succeeded(&self) -> bool {
@@ -163,7 +165,7 @@ impl Write {
 
 impl fmt::Display for Write {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, asked, status, body, names_uid: _ } = self;
+        let Self { number, asked, status, body, names_uid: _, unheard: _ } = self;
         write!(formatter, "{number:>3}  {:6} {}  {status} {body}", asked.verb, asked.subject)
     }
 }
@@ -218,12 +220,18 @@ impl Trace {
         targets
     }
 
-    /// What was made and deleted, and how often.
+    /// What was made and deleted, and how often. Who asks for a deletion again because no answer came to the first time deletes
+    /// once: something that goes slowly is still there, and the request names its uid.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::new();
+        let mut unheard = BTreeSet::new();
         for write in self.writes.iter().filter(|write| write.succeeded()) {
             let deleted = write.asked.verb == Verb::Delete;
-            if write.status == 201 || deleted {
+            let again = deleted && unheard.remove(&write.asked.subject);
+            if write.unheard && deleted {
+                unheard.insert(write.asked.subject.clone());
+            }
+            if !again && (write.status == 201 || deleted) {
                 let (made, gone) = counts.entry(write.asked.subject.clone()).or_default();
                 *if deleted { gone } else { made } += 1;
             }
@@ -311,5 +319,16 @@ mod tests {
             trace.targets().iter().map(|target| (target.number, target.occurrence)).collect();
         assert_eq!(targets, [(2, 1), (3, 2), (5, 1)]);
         assert_eq!(trace.careless_deletes().map(|write| write.number).collect::<Vec<_>>(), [5]);
+    }
+
+    #[test]
+    fn a_delete_is_repeated_without_blame_only_when_nobody_heard_the_answer() {
+        let twice = |unheard| {
+            let first = Write { unheard, ..write(1, Verb::Delete, "crm", 200, "{}") };
+            let writes = vec![first, write(2, Verb::Delete, "crm", 200, "{}")];
+            Trace { writes, ..Trace::default() }.counts().into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(twice(true), [(0, 1)]);
+        assert_eq!(twice(false), [(0, 2)]);
     }
 }
