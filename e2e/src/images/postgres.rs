@@ -1,9 +1,10 @@
-//! The PostgreSQL that tenants run, started for tests from the files of its image.
+//! The PostgreSQL that tenants run, started for tests from the files of its image, and its programs beside it.
 
 use std::{
     ffi::OsString,
+    fs,
     net::{Ipv4Addr, TcpListener},
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
@@ -12,9 +13,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::postgres_root;
-use crate::host::{
-    command,
-    wait::{Look, Wait},
+use crate::{
+    host::{
+        command,
+        wait::{Look, Wait},
+    },
+    toolchain,
 };
 
 /// User and group of the image.
@@ -30,7 +34,9 @@ set -eu
 data=$1 port=$2
 initdb --pgdata="$data/db" --username=postgres --auth=trust --no-sync --no-instructions \
   --encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 >"$data/log" 2>&1
-postgres -D "$data/db" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 \
+# As on a tenant's server, the role that backs up has to know its password.
+sed -i '1i host all crm_backup all scram-sha-256' "$data/db/pg_hba.conf"
+postgres -D "$data/db" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories="$data" -c max_connections=300 \
   -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c dynamic_shared_memory_type=mmap >>"$data/log" 2>&1 &
 read -r _ || true
 kill -QUIT $! 2>/dev/null || true
@@ -38,7 +44,13 @@ wait || true
 rm -rf "$data"
 "#;
 
-/// Run a command beside a PostgreSQL 17 of its own, with `DATABASE_URL` set for it; the database goes when it ends.
+/// The programs of the image that the CRM runs.
+const PROGRAMS: [&str; 2] = ["pg_dump", "pg_restore"];
+/// Where the CRM's tests look for the directory with the server's socket.
+const SOCKET_VARIABLE: &str = "SCRATCH_SOCKET";
+
+/// Run a command beside a PostgreSQL 17 of its own, with `DATABASE_URL` set for it and its programs on PATH; the database goes
+/// when it ends.
 #[derive(clap::Args, Debug)]
 pub struct PostgresArgs {
     /// The command and its arguments.
@@ -51,7 +63,7 @@ pub async fn run_postgres(args: PostgresArgs) -> Result<ExitCode> {
     let postgres = test_postgres().await?;
     let (program, arguments) = args.command.split_first().context("no command was given")?;
     let mut command = tokio::process::Command::new(program);
-    command.args(arguments).env("DATABASE_URL", postgres.database_url());
+    command.args(arguments).envs(postgres.environment().await?);
     let status = command.status().await.with_context(|| format!("cannot start {}", program.display()))?;
     // A command that a signal ended has no code.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
@@ -64,9 +76,27 @@ pub struct TestPostgres {
     root: PathBuf,
     port: u16,
     data: tempfile::TempDir,
+    /// `bin` with the image's programs, and the socket under the name that clients look for by themselves.
+    beside: tempfile::TempDir,
 }
 
 impl TestPostgres {
+    /// What the CRM's tests find it by: its address, its socket, and on PATH the programs of its version and `age`.
+    ///
+    /// # Errors
+    /// When `age` is not installed and cannot be.
+    pub async fn environment(&self) -> Result<[(&'static str, OsString); 3]> {
+        toolchain::debian_packages(&["age"]).await?;
+        #[expect(clippy::disallowed_methods, reason = "handed on to a child with more in front")]
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.beside.path().join("bin")).chain(std::env::split_paths(&path));
+        Ok([
+            ("DATABASE_URL", self.database_url().into()),
+            (SOCKET_VARIABLE, self.beside.path().into()),
+            ("PATH", std::env::join_paths(folders)?),
+        ])
+    }
+
     /// Address for the superuser, who may create databases and roles.
     pub fn database_url(&self) -> String {
         self.url_of("postgres")
@@ -127,8 +157,41 @@ fn start(root: &Path) -> Result<TestPostgres> {
     shell.args(["sh", "-c", SCRIPT, "sh"]).arg(Path::new("/var/tmp").join(name)).arg(port.to_string());
     // A group of its own: an interrupt from the terminal is for us, and our end is its signal.
     shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let beside = beside(root, &data.path().join(format!(".s.PGSQL.{port}")))?;
     let process = shell.spawn().context("cannot start chroot")?;
-    Ok(TestPostgres { process, root: root.to_owned(), port, data })
+    Ok(TestPostgres { process, root: root.to_owned(), port, data, beside })
+}
+
+/// A directory with a short name, as sockets need it.
+fn beside(root: &Path, socket: &Path) -> Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix("postgres-").tempdir()?;
+    std::os::unix::fs::symlink(socket, folder.path().join(".s.PGSQL.5432"))?;
+    let programs = folder.path().join("bin");
+    fs::create_dir(&programs)?;
+    for name in PROGRAMS {
+        let file = programs.join(name);
+        fs::write(&file, outside(root, name)?)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(folder)
+}
+
+/// A script that runs one of the image's programs without chroot, so that it sees our files: by the image's own loader and
+/// libraries, which may be newer than ours.
+fn outside(root: &Path, program: &str) -> Result<String> {
+    let (loader, libraries) = match std::env::consts::ARCH {
+        "x86_64" => ("lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"),
+        "aarch64" => ("lib/ld-linux-aarch64.so.1", "usr/lib/aarch64-linux-gnu"),
+        other => bail!("the programs of the image postgres cannot be run on {other}"),
+    };
+    let [loader, libraries, file] =
+        [loader, libraries, &format!("usr/lib/postgresql/17/bin/{program}")].map(|path| root.join(path));
+    Ok(format!(
+        "#!/bin/sh\nexec '{}' --library-path '{}' --argv0 {program} '{}' \"$@\"\n",
+        loader.display(),
+        libraries.display(),
+        file.display()
+    ))
 }
 
 /// A command that runs in the image's root file system as its user, with nothing of our environment.

@@ -193,7 +193,7 @@ async fn tests() -> Result<Tally> {
     let postgres = images::test_postgres().await?;
     let mut command = Command::new("cargo");
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).current_dir(workspace());
-    command.env("DATABASE_URL", postgres.database_url()).env("SQLX_OFFLINE", "true");
+    command.envs(postgres.environment().await?).env("SQLX_OFFLINE", "true");
     command::run(command, COMPILE).await
 }
 
