@@ -20,9 +20,7 @@ pub struct Examined {
 /// Prints one JSON line per check. `true` when nothing was found.
 pub async fn run(args: args::Doctor) -> anyhow::Result<bool> {
     let options = db::connect_options(&args.database).await?;
-    // Walking a whole table takes its time.
-    let pool = db::pool(options.options([("statement_timeout", "0")]), 1);
-    let examined = examine(&pool).await?;
+    let examined = examine(&db::unhurried_pool(options)).await?;
     for one in &examined {
         println!("{}", serde_json::to_string(one)?);
     }

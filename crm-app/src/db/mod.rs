@@ -40,6 +40,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
 
+/// For what takes long: nothing ends it but the deadline of the process.
+pub const UNHURRIED: [(&str, &str); 3] =
+    [("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0"), ("transaction_timeout", "0")];
+
 /// How often the password's file is looked at. It is a few bytes in memory, and a look costs microseconds.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -85,6 +89,14 @@ pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
         .idle_timeout(IDLE_TIMEOUT)
         .max_lifetime(MAX_LIFETIME)
         .connect_lazy_with(bounded(options))
+}
+
+/// One connection for what may take long: walking whole tables takes its time.
+pub fn unhurried_pool(options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options.options(UNHURRIED))
 }
 
 /// Gives connections to come the password that the file holds by then, until dropped. The database got a new one when its

@@ -1,6 +1,6 @@
 //! `crm-app doctor`
 
-use crm_app::command::doctor::examine;
+use crm_app::{command::doctor::examine, db};
 use rstest::rstest;
 use sqlx::AssertSqlSafe;
 
@@ -40,4 +40,13 @@ async fn an_old_schema_is_a_finding() {
     let db = app.database.superuser_pool().await;
     sqlx::raw_sql("delete from crm.schema_migration where version = 3").execute(&db).await.unwrap();
     assert_eq!(findings(&app).await, [("schema", 1)]);
+}
+
+/// A table of any size is walked by one statement.
+#[tokio::test]
+async fn no_statement_of_it_is_cut_off() {
+    let database = crate::database::migrated().await;
+    let pool = db::unhurried_pool(database.options("crm_app"));
+    let timeout: String = sqlx::query_scalar("show statement_timeout").fetch_one(&pool).await.unwrap();
+    assert_eq!(timeout, "0");
 }
