@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
+use crate::backup::{BackupId, Reason};
+
 /// The CRM that every tenant runs.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -26,6 +28,10 @@ pub enum Command {
     Migrate(Migrate),
     /// Checks schema, rights, audit chain and search index; exits with 1 on a finding.
     Doctor(Doctor),
+    /// Takes a backup: dumps the database, encrypts the dump and sends it to the backup door.
+    Backup(Backup),
+    /// Proves a backup: restores it into a scratch database, compares, examines, and drops it.
+    Drill(Drill),
 }
 
 /// Flags of `serve`.
@@ -80,6 +86,72 @@ pub struct Doctor {
     pub database: Database<AppRole>,
 }
 
+/// Flags of `backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The database, as the role that may read all of it.
+    #[command(flatten)]
+    pub database: Database<BackupRole>,
+    /// Where the backup goes.
+    #[command(flatten)]
+    pub store: Store,
+    /// The file with the age recipients who will be able to decrypt, one a line.
+    #[arg(long, env = "CRM_RECIPIENTS_FILE")]
+    pub recipients_file: PathBuf,
+    /// Why it is taken; kept in the manifest.
+    #[arg(long, env = "CRM_BACKUP_REASON")]
+    pub reason: Reason,
+    /// When to give up.
+    #[arg(long, env = "CRM_DEADLINE", default_value = "570s", value_parser = duration)]
+    pub deadline: Duration,
+    /// The file that takes the result; only written when it is there.
+    #[arg(long, env = "CRM_REPORT", default_value = "/dev/termination-log")]
+    pub report: PathBuf,
+}
+
+/// Flags of `drill`.
+#[derive(Debug, Args)]
+pub struct Drill {
+    /// Where the backup is.
+    #[command(flatten)]
+    pub store: Store,
+    /// The file with the age identity that decrypts.
+    #[arg(long, env = "CRM_IDENTITY_FILE")]
+    pub identity_file: PathBuf,
+    /// Which backup: an id, or `newest`.
+    #[arg(long, env = "CRM_BACKUP", default_value = "newest")]
+    pub backup: Which,
+    /// The directory with the socket of a PostgreSQL that serves nothing else and trusts whoever reaches it.
+    #[arg(long, env = "CRM_SCRATCH_SOCKET")]
+    pub scratch_socket: String,
+    /// When to give up.
+    #[arg(long, env = "CRM_DEADLINE", default_value = "570s", value_parser = duration)]
+    pub deadline: Duration,
+    /// The file that takes the result; only written when it is there.
+    #[arg(long, env = "CRM_REPORT", default_value = "/dev/termination-log")]
+    pub report: PathBuf,
+}
+
+/// Where a tenant's backups are.
+#[derive(Clone, Debug, Args)]
+pub struct Store {
+    /// The address of the backup door.
+    #[arg(long, env = "CRM_DOOR")]
+    pub door: DoorUrl,
+    /// The file with the token for the door. Read for every request: it is replaced while it is used.
+    #[arg(long, env = "CRM_TOKEN_FILE", default_value = "/run/secrets/store/token")]
+    pub token_file: PathBuf,
+    /// Name of the `BackupStore`.
+    #[arg(long, env = "CRM_STORE", value_parser = name)]
+    pub store: String,
+    /// Name of the Tenant.
+    #[arg(long, env = "CRM_TENANT", value_parser = name)]
+    pub tenant: String,
+    /// Its uid.
+    #[arg(long, env = "CRM_TENANT_UID", value_parser = name)]
+    pub tenant_uid: String,
+}
+
 /// A role's name as a default.
 pub trait DefaultRole: Clone + Send + Sync + 'static {
     /// The name.
@@ -98,6 +170,13 @@ impl DefaultRole for AppRole {
 pub struct OwnerRole;
 impl DefaultRole for OwnerRole {
     const NAME: &'static str = "crm_owner";
+}
+
+/// The role of `backup`.
+#[derive(Clone, Debug)]
+pub struct BackupRole;
+impl DefaultRole for BackupRole {
+    const NAME: &'static str = "crm_backup";
 }
 
 /// Where the database is and who we are to it.
@@ -149,6 +228,51 @@ impl FromStr for PublicUrl {
     }
 }
 
+/// Where the backup door is. Without TLS: what passes it is encrypted already, and it is reached inside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorUrl {
+    /// Host and, unless it is 80, port.
+    pub authority: String,
+}
+
+impl FromStr for DoorUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse()? {
+            PublicUrl { https: false, authority } => Ok(Self { authority }),
+            PublicUrl { https: true, .. } => Err("the door is reached by http://"),
+        }
+    }
+}
+
+/// Which backup is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The last one that was completed.
+    Newest,
+    /// This one.
+    Id(BackupId),
+}
+
+impl FromStr for Which {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "newest" { Ok(Self::Newest) } else { text.parse().map(Self::Id) }
+    }
+}
+
+/// The name or uid of an object: it becomes a part of an address.
+fn name(text: &str) -> Result<String, &'static str> {
+    let is_name = !text.is_empty()
+        && !text.starts_with('.')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+    is_name.then(|| text.to_owned()).ok_or("only a-z, 0-9, - and . make a name")
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|e: jiff::Error| e.to_string())?;
     Duration::try_from(parsed).map_err(|e| e.to_string())
@@ -176,6 +300,46 @@ mod tests {
         let Command::Serve(serve) = cli.command else { panic!("serve") };
         assert_eq!(serve.database.database_user, "crm_app");
         assert_eq!(serve.public_url, PublicUrl { https: false, authority: "acme.crm.localhost:8080".into() });
+    }
+
+    #[test]
+    fn a_drill_is_of_the_newest_backup_unless_one_is_named() {
+        let words = "crm-app drill --door http://tenantry-store --store main --tenant acme --tenant-uid 5f0c6a2e \
+                     --identity-file /key --scratch-socket /run/scratch";
+        let which = |more: &[&str]| {
+            let cli = Cli::parse_from(words.split_whitespace().chain(more.iter().copied()));
+            let Command::Drill(drill) = cli.command else { panic!("drill") };
+            (drill.store.door.authority, drill.backup)
+        };
+        assert_eq!(which(&[]), ("tenantry-store".to_owned(), Which::Newest));
+        let id = "20261122T010000Z-k3v9x2";
+        assert_eq!(which(&["--backup", id]).1, Which::Id(id.parse().unwrap()));
+    }
+
+    #[rstest]
+    #[case("--tenant", "../blue")]
+    #[case("--tenant", "..")]
+    #[case("--tenant-uid", "")]
+    #[case("--store", "Main")]
+    #[case("--door", "https://tenantry-store")]
+    #[case("--reason", "scheduled")]
+    fn what_would_lead_elsewhere_is_refused(#[case] flag: &str, #[case] value: &str) {
+        let good = [
+            ("--door", "http://tenantry-store:8080"),
+            ("--store", "main"),
+            ("--tenant", "acme"),
+            ("--tenant-uid", "5f0c6a2e-2f5e-4a53-8f0b-1f6d3c1f2a77"),
+            ("--recipients-file", "/recipients"),
+            ("--reason", "OnDemand"),
+        ];
+        let parsed = |changed: Option<&str>| {
+            let words = good
+                .iter()
+                .flat_map(|(name, good)| [*name, if Some(*name) == changed { value } else { *good }]);
+            Cli::try_parse_from(["crm-app", "backup"].into_iter().chain(words))
+        };
+        assert!(parsed(None).is_ok());
+        assert!(parsed(Some(flag)).is_err());
     }
 
     #[rstest]

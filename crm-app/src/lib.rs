@@ -1,10 +1,11 @@
 //! The CRM that every tenant runs: one binary with the built front end inside.
 //!
 //! The rooms, in reading order:
-//! - [`args`]: every flag and environment variable; [`command`]: `serve`, `migrate`, `doctor`;
+//! - [`args`]: every flag and environment variable; [`command`]: `serve`, `migrate`, `doctor`, `backup`, `drill`;
 //! - [`app`]: the state and the router; [`http`]: what every request passes through; [`error`]: how it fails;
 //! - [`domain`]: rules without input or output; [`db`]: the only room with SQL;
 //! - [`auth`]: who is asking; [`api`]: JSON under `/api/v1`; [`assets`]: the front end;
+//! - [`backup`]: backups, taken and restored;
 //! - [`entitlement`]: what the tenant may do; [`health`], [`metrics`], [`telemetry`]: how it is watched;
 //! - [`clock`], [`random`]: time and chance.
 
@@ -13,6 +14,7 @@ pub mod app;
 pub mod args;
 pub mod assets;
 pub mod auth;
+pub mod backup;
 pub mod clock;
 pub mod command;
 pub mod db;

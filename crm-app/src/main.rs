@@ -32,6 +32,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Serve(args) => command::serve::run(args).await.map(|()| true),
             Command::Migrate(args) => Ok(command::migrate::run(args).await.is_ok()),
             Command::Doctor(args) => command::doctor::run(args).await,
+            Command::Backup(args) => Ok(command::backup::run(args).await.is_ok()),
+            Command::Drill(args) => Ok(command::drill::run(args).await.is_ok()),
         }
     })?;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,4 +1,5 @@
-//! What `migrate` tells the operator through the pod's termination message: codes and names, never values.
+//! What a Job tells the operator through the pod's termination message, and the words of `migrate`: codes and names, never
+//! values.
 
 use std::{fs::OpenOptions, io::Write as _, path::Path};
 
@@ -102,7 +103,7 @@ impl Problem {
 }
 
 /// Writes the result where kubelet looks for it. Elsewhere there is no such file, and none is made.
-pub(super) fn write(file: &Path, result: &Result<Outcome, Problem>) {
+pub(super) fn write(file: &Path, result: &Result<impl Serialize, impl Serialize>) {
     let text = match result {
         Ok(outcome) => serde_json::to_string(outcome),
         Err(problem) => serde_json::to_string(problem),

@@ -4,13 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 
-use super::housekeeping;
+use super::{housekeeping, stop};
 use crate::{
     app::{self, App},
     args,
@@ -54,7 +50,7 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     let sweeping = tokio::spawn(housekeeping::run(app.clone()));
     let following = tokio::spawn(db::follow_password(app.db.clone(), args.database));
 
-    told_to_stop().await?;
+    stop::told().await?;
     tracing::info!("serve.stopping");
     leaving.begin();
     waiting.abort();
@@ -104,14 +100,4 @@ async fn wait_until_ready(app: App) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-async fn told_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -17,18 +17,18 @@ pub fn classify(error: &sqlx::Error) -> Failure {
     match error {
         E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => Failure::Unavailable,
         E::Database(database) => match database.code().as_deref() {
-            // Connection, resources, operator intervention (with statement timeouts), locks, serialization,
-            // a database that is not made yet, a standby.
-            Some(code)
-                if ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
-                    || ["55P03", "25006", "3D000"].contains(&code) =>
-            {
-                Failure::Unavailable
-            }
+            Some(code) if is_unavailable(code) => Failure::Unavailable,
             _ => Failure::Ours,
         },
         _ => Failure::Ours,
     }
+}
+
+/// Whether a SQLSTATE is one of those that pass: connection, resources, operator intervention (with statement timeouts),
+/// locks, serialization, a database that is not made yet, a standby.
+pub(crate) fn is_unavailable(sqlstate: &str) -> bool {
+    ["08", "53", "57", "40"].iter().any(|class| sqlstate.starts_with(class))
+        || ["55P03", "25006", "3D000"].contains(&sqlstate)
 }
 
 /// The SQLSTATE, if the server answered with one.

@@ -2,6 +2,8 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+/// The role that owns everything.
+pub const OWNER_ROLE: &str = "crm_owner";
 /// The role of the serving application.
 pub const APP_ROLE: &str = "crm_app";
 /// The role that backups read with.

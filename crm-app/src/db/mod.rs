@@ -9,19 +9,25 @@ pub mod company_list;
 mod errors;
 pub mod grants;
 pub mod link;
+mod login;
 pub mod rate_limit;
 pub mod schema;
+pub mod scratch;
 pub mod session;
+pub mod snapshot;
 pub mod user;
 pub mod write;
 
 use std::time::Duration;
 
 use jiff_sqlx::ToSqlx as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-pub(crate) use self::errors::Discreet;
-pub use self::errors::{Failure, OnConstraint, classify, constraint, sqlstate};
+pub(crate) use self::errors::{Discreet, is_unavailable};
+pub use self::{
+    errors::{Failure, OnConstraint, classify, constraint, sqlstate},
+    login::Login,
+};
 use crate::args::{self, DefaultRole};
 
 /// A point in time as sqlx reads and writes it.
@@ -51,24 +57,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn connect_options<R: DefaultRole>(
     database: &args::Database<R>,
 ) -> std::io::Result<PgConnectOptions> {
-    Ok(options(database, &password(database).await?))
-}
-
-async fn password<R: DefaultRole>(database: &args::Database<R>) -> std::io::Result<String> {
-    let content = tokio::fs::read_to_string(&database.database_password_file).await?;
-    Ok(content.trim_end().to_owned())
-}
-
-fn options<R: DefaultRole>(database: &args::Database<R>, password: &str) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass()
-        .host(&database.database_host)
-        .port(database.database_port)
-        .database(&database.database_name)
-        .username(&database.database_user)
-        .password(password)
-        .ssl_mode(PgSslMode::Disable)
-        .application_name("crm-app")
-        .options([("search_path", "pg_catalog"), ("timezone", "UTC"), ("client_min_messages", "warning")])
+    Ok(Login::read(database).await?.options())
 }
 
 /// No statement of a server takes longer than this.
@@ -104,12 +93,12 @@ pub fn unhurried_pool(options: PgConnectOptions) -> PgPool {
 pub async fn follow_password<R: DefaultRole>(pool: PgPool, database: args::Database<R>) {
     let mut known = None;
     loop {
-        match password(&database).await {
+        match Login::read(&database).await {
             Ok(now) if known.as_ref() != Some(&now) => {
                 if known.is_some() {
                     tracing::info!("database.password_changed");
                 }
-                pool.set_connect_options(bounded(options(&database, &now)));
+                pool.set_connect_options(bounded(now.options()));
                 known = Some(now);
             }
             Ok(_) => {}

@@ -2,6 +2,7 @@
 
 use std::{str::FromStr as _, thread};
 
+use crm_app::db::Login;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection,
     postgres::{PgConnectOptions, PgPool},
@@ -31,6 +32,17 @@ impl Database {
     /// As one of the product's roles.
     pub fn options(&self, role: &str) -> PgConnectOptions {
         self.superuser().username(role).password(PASSWORD)
+    }
+
+    /// The same for programs.
+    pub fn login(&self, role: &str) -> Login {
+        Login {
+            host: self.server.get_host().to_owned(),
+            port: self.server.get_port(),
+            database: self.name.clone(),
+            user: role.to_owned(),
+            password: Some(PASSWORD.to_owned()),
+        }
     }
 
     /// As somebody who may do everything: to look behind the scenes, and to do damage.
@@ -77,6 +89,23 @@ pub async fn migrated() -> Database {
 
 pub async fn execute(db: &mut PgConnection, sql: String) {
     db.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+/// The directory with the socket of the same server, under its usual name, where everybody is trusted.
+pub fn socket() -> String {
+    #[expect(clippy::disallowed_methods, reason = "where the tests' server is")]
+    std::env::var("SCRATCH_SOCKET").unwrap_or_else(|_| {
+        panic!(
+            "SCRATCH_SOCKET is not set: these tests need the directory with the socket of the server, \
+             run: cargo e2e postgres -- cargo test -p crm-app"
+        )
+    })
+}
+
+pub async fn execute_as_superuser(database: &Database, sql: &str) {
+    let db = database.superuser_pool().await;
+    db.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    db.close().await;
 }
 
 async fn connect(server: &PgConnectOptions) -> PgConnection {

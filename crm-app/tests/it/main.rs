@@ -1,7 +1,8 @@
 //! Tests of the whole application against a real PostgreSQL.
 //!
 //! `DATABASE_URL` must name a superuser of a PostgreSQL 17 server; each test makes a database of its own there,
-//! migrates it as `crm_owner` and serves it as `crm_app`: `cargo e2e postgres -- cargo test -p crm-app`.
+//! migrates it as `crm_owner` and serves it as `crm_app`. Those of backups need the server's socket (`SCRATCH_SOCKET`), its
+//! programs and `age` as well: `cargo e2e postgres -- cargo test -p crm-app` has all of it.
 #![allow(unreachable_pub, reason = "nothing here is reachable from elsewhere")]
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +14,17 @@
 mod app;
 mod client;
 mod database;
+mod door;
+mod vault;
 
 mod assets;
 mod audit;
+mod backup;
+mod backup_faults;
+mod commands;
 mod companies;
 mod doctor;
+mod drill;
 mod fresh;
 mod health;
 mod matrix;

@@ -1,0 +1,28 @@
+//! Backups: taken, fetched, restored.
+//!
+//! - [`take`]: one snapshot through `pg_dump`, `age` encryption and checksums to the door, then the manifest;
+//! - [`restore`]: the way back, from the door into an empty database (`command::drill` proves backups by it);
+//! - `manifest`: what is known of a backup; `door`: who keeps them; `seal`: encryption; `tally`: checksums; `program`:
+//!   PostgreSQL's programs; `problem`: how it ends; `deadline`: when at the latest.
+
+mod deadline;
+mod door;
+mod manifest;
+mod problem;
+mod program;
+mod restore;
+mod seal;
+mod take;
+mod tally;
+
+pub use self::{
+    deadline::Deadline,
+    door::Door,
+    manifest::{App, BackupId, Manifest, Reason, Tenant},
+    problem::{Outcome, Problem, Step},
+    program::Programs,
+    restore::restore,
+    seal::{Identities, Recipients},
+    take::{Plan, take},
+    tally::Sum,
+};

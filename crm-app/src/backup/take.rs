@@ -1,0 +1,152 @@
+//! Takes a backup: one snapshot, dumped, encrypted and sent as it is made; memory does not grow with the database.
+
+use std::{pin::pin, process::Stdio};
+
+use futures_util::future::{Either, select};
+use hyper::body::Bytes;
+use tokio::{
+    io::AsyncReadExt as _,
+    process::Command,
+    sync::mpsc::{self, Sender},
+};
+
+use super::{
+    Deadline, Door, Outcome, Problem, Programs, Recipients, Step,
+    door::{Line, Piece},
+    manifest::{self, App, BackupId, Manifest, Reason},
+    program::{Failed, Running},
+    seal::Sealer,
+    tally::{Sum, Tally},
+};
+use crate::db::{self, Login, snapshot::Snapshot};
+
+/// Read from `pg_dump` at a time.
+const PORTION: usize = 64 * 1024;
+/// Pieces between `pg_dump` and the door.
+const PIECES: usize = 4;
+
+/// What a backup is taken with.
+pub struct Plan {
+    /// The database, as a role that may read all of it.
+    pub database: Login,
+    /// Where it goes.
+    pub door: Door,
+    /// Who will be able to decrypt it.
+    pub recipients: Recipients,
+    /// Why it is taken.
+    pub reason: Reason,
+    /// What dumps.
+    pub programs: Programs,
+}
+
+/// What `pg_dump` wrote, and what that became.
+struct Dumped {
+    dump: Sum,
+    data: Sum,
+}
+
+/// Takes a backup. Its manifest comes last, and without one there is no backup: what fails leaves nothing that counts.
+pub async fn take(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
+    // A dump that nobody would take is no burden for the database.
+    let line = deadline.hold(Step::Dump, plan.door.connect(deadline)).await?;
+    let mut snapshot = deadline.hold(Step::Snapshot, taken(plan, deadline)).await?;
+    let Some(schema_version) = snapshot.schema_version else { return Err(Problem::NotMigrated) };
+    let id = BackupId::new(snapshot.taken_at);
+    tracing::info!(backup = %id, "backup.begun");
+
+    let name = snapshot.name.clone();
+    let counting = async { snapshot.rows().await.map_err(|error| Problem::database(&error)) };
+    let sending = send(plan, line, &id, &name);
+    let both = async { tokio::try_join!(counting, sending) };
+    let (tables, Dumped { dump, data }) = deadline.hold(Step::Dump, both).await?;
+
+    let manifest = Manifest {
+        version: manifest::VERSION,
+        id: id.clone(),
+        store: plan.door.store().to_owned(),
+        tenant: plan.door.tenant().clone(),
+        reason: plan.reason,
+        created_at: snapshot.taken_at,
+        app: App { version: env!("CARGO_PKG_VERSION").to_owned() },
+        schema_version,
+        postgres_version: snapshot.postgres_version.clone(),
+        lsn: snapshot.lsn.clone(),
+        data,
+        dump,
+        tables,
+        recipients: plan.recipients.names(),
+    };
+    deadline.hold(Step::Manifest, plan.door.put_manifest(&manifest, deadline)).await?;
+    let (created_at, size) = (manifest.created_at, manifest.data.size);
+    Ok(Outcome::BackedUp { backup: id, created_at, size, schema_version })
+}
+
+async fn taken(plan: &Plan, deadline: Deadline) -> Result<Snapshot, Problem> {
+    let options = plan.database.options();
+    let take = async || Snapshot::take(&options).await.map_err(|error| Problem::database(&error));
+    deadline.patiently(take, Problem::is_of_absence).await
+}
+
+/// Dumps and sends at the same time, and compares what left with what arrived.
+async fn send(plan: &Plan, line: Line, backup: &BackupId, snapshot: &str) -> Result<Dumped, Problem> {
+    let (pieces, sent) = mpsc::channel(PIECES);
+    let sending = pin!(plan.door.put_data(line, backup, sent));
+    let dumping = pin!(dump(plan, snapshot, pieces));
+    let (stored, dumped) = match select(sending, dumping).await {
+        Either::Left((stored, dumping)) => (stored?, dumping.await?),
+        Either::Right((Ok(dumped), sending)) => (sending.await?, dumped),
+        // Nobody takes the pieces any more: the door's own words say why, if it had any.
+        Either::Right((Err(Problem::DoorUnreachable), sending)) => {
+            sending.await?;
+            return Err(Problem::DoorUnreachable);
+        }
+        Either::Right((Err(problem), _)) => return Err(problem),
+    };
+    if stored == dumped.data { Ok(dumped) } else { Err(Problem::ChecksumMismatch { of: "data" }) }
+}
+
+/// Hands on what `pg_dump` writes, encrypted. Only when it ended well is the last piece followed by the end.
+async fn dump(plan: &Plan, snapshot: &str, pieces: Sender<Piece>) -> Result<Dumped, Problem> {
+    let mut command = Command::new(&plan.programs.dump);
+    // zstd is several times faster than the default, and packs better.
+    command.args(["--format=custom", "--compress=zstd"]).arg(format!("--snapshot={snapshot}"));
+    let mut running = Running::start("pg_dump", command, &plan.database, Stdio::null(), Stdio::piped())?;
+    let mut stdout = running.child.stdout.take().ok_or(Problem::ProgramMissing { program: "pg_dump" })?;
+
+    let ours = |error: std::io::Error| {
+        tracing::error!(%error, "dump.failed");
+        Problem::DumpFailed { status: None, sqlstate: None }
+    };
+    let mut sealer = Sealer::new(&plan.recipients).map_err(ours)?;
+    let (mut dump, mut data) = (Tally::default(), Tally::default());
+    let mut portion = vec![0; PORTION];
+    loop {
+        let read = stdout.read(&mut portion).await.map_err(ours)?;
+        if read == 0 {
+            break;
+        }
+        dump.update(&portion[..read]);
+        pass_on(sealer.seal(&portion[..read]).map_err(ours)?, &mut data, &pieces).await?;
+    }
+    running.end().await.map_err(|failed| problem(&failed))?;
+    pass_on(sealer.finish().map_err(ours)?, &mut data, &pieces).await?;
+    pieces.send(Piece::End).await.map_err(|_| Problem::DoorUnreachable)?;
+    Ok(Dumped { dump: dump.sum(), data: data.sum() })
+}
+
+async fn pass_on(sealed: Vec<u8>, data: &mut Tally, pieces: &Sender<Piece>) -> Result<(), Problem> {
+    if sealed.is_empty() {
+        return Ok(());
+    }
+    data.update(&sealed);
+    pieces.send(Piece::Data(Bytes::from(sealed))).await.map_err(|_| Problem::DoorUnreachable)
+}
+
+fn problem(failed: &Failed) -> Problem {
+    match failed.sqlstate {
+        Some(code) if db::is_unavailable(code) => {
+            Problem::DatabaseUnreachable { sqlstate: Some(code.to_owned()) }
+        }
+        sqlstate => Problem::DumpFailed { status: failed.status, sqlstate },
+    }
+}

@@ -1,0 +1,43 @@
+//! `crm-app backup`: takes a backup and gives it to the door of the backup store.
+
+use super::{report, stop};
+use crate::{
+    args,
+    backup::{self, Deadline, Door, Outcome, Plan, Problem, Programs, Recipients},
+    db::Login,
+};
+
+/// Runs to the end and says how it went: in the log, and to the operator.
+pub async fn run(args: args::Backup) -> Result<Outcome, Problem> {
+    let deadline = Deadline::within(args.deadline);
+    let taking = async { backup::take(&plan(&args).await?, deadline).await };
+    // What is not awaited any more is dropped: that kills pg_dump and breaks off what was on its way to the door.
+    let result = tokio::select! {
+        result = taking => result,
+        problem = stop::interrupted() => Err(problem),
+    };
+    match &result {
+        Ok(outcome) => tracing::info!(?outcome, "backup.done"),
+        Err(problem) => tracing::error!(error = %problem, "backup.failed"),
+    }
+    report::write(&args.report, &result);
+    result
+}
+
+async fn plan(args: &args::Backup) -> Result<Plan, Problem> {
+    let recipients = tokio::fs::read_to_string(&args.recipients_file).await.map_err(|error| {
+        tracing::error!(%error, "recipients.unreadable");
+        Problem::RecipientsInvalid { line: None }
+    })?;
+    let database = Login::read(&args.database).await.map_err(|error| {
+        tracing::error!(%error, "password.unreadable");
+        Problem::PasswordUnreadable
+    })?;
+    Ok(Plan {
+        database,
+        door: Door::new(args.store.clone()),
+        recipients: Recipients::parse(&recipients)?,
+        reason: args.reason,
+        programs: Programs::default(),
+    })
+}

@@ -1,0 +1,103 @@
+//! What backups are taken and proven with.
+
+use std::{
+    fs,
+    future::pending,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use age::{secrecy::ExposeSecret as _, x25519};
+use crm_app::{
+    backup::{self, Deadline, Identities, Outcome, Plan, Problem, Programs, Reason, Recipients},
+    command::drill,
+    db::Login,
+};
+use uuid::Uuid;
+
+use crate::{
+    database::{self, Database},
+    door::FakeDoor,
+};
+
+/// Who can decrypt.
+pub struct Keys(x25519::Identity);
+
+impl Keys {
+    pub fn generate() -> Self {
+        Self(x25519::Identity::generate())
+    }
+
+    pub fn recipient(&self) -> String {
+        self.0.to_public().to_string()
+    }
+
+    pub fn identity(&self) -> String {
+        self.0.to_string().expose_secret().to_owned()
+    }
+}
+
+/// Long enough for everything that goes well.
+pub fn soon() -> Deadline {
+    Deadline::within(Duration::from_mins(1))
+}
+
+/// A backup as the product takes it.
+pub fn plan(database: &Database, door: &FakeDoor, keys: &Keys) -> Plan {
+    Plan {
+        database: database.login("crm_backup"),
+        door: door.door(),
+        recipients: Recipients::parse(&keys.recipient()).unwrap(),
+        reason: Reason::Scheduled,
+        programs: Programs::default(),
+    }
+}
+
+/// Takes a backup that must succeed.
+pub async fn take(database: &Database, door: &FakeDoor, keys: &Keys) -> Outcome {
+    backup::take(&plan(database, door, keys), soon()).await.unwrap()
+}
+
+/// A drill of the newest backup, in a database of its own.
+pub fn drill_plan(door: &FakeDoor, keys: &Keys) -> drill::Plan {
+    drill::Plan {
+        door: door.door(),
+        backup: None,
+        identities: Identities::parse(&keys.identity()).unwrap(),
+        scratch: Login {
+            host: database::socket(),
+            port: 5432,
+            database: "postgres".to_owned(),
+            user: "postgres".to_owned(),
+            password: None,
+        },
+        scratch_database: format!("drill_{}", Uuid::now_v7().simple()),
+        programs: Programs::default(),
+    }
+}
+
+/// Drills to the end, after which the scratch database is gone, however it went.
+pub async fn drilled(plan: &drill::Plan, deadline: Deadline) -> Result<Outcome, Problem> {
+    let result = drill::drill(plan, deadline, pending()).await;
+    assert!(!exists(plan).await, "the scratch database is left");
+    result
+}
+
+/// Whether the scratch database is there.
+pub async fn exists(plan: &drill::Plan) -> bool {
+    let server = sqlx::PgPool::connect_with(plan.scratch.options()).await.unwrap();
+    sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(&plan.scratch_database)
+        .fetch_one(&server)
+        .await
+        .unwrap()
+}
+
+/// A program of the test's own.
+pub fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let file = folder.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    file
+}
