@@ -267,3 +267,62 @@ fn is_passing(problem: &Problem) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Sends two pieces, and the end or not; gives what came over the wire and what the request came to.
+    async fn sent(last: Option<Piece>) -> (String, Result<Sum, Problem>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("token");
+        std::fs::write(&token_file, "token\n").unwrap();
+        let door = Door {
+            authority: listener.local_addr().unwrap().to_string(),
+            token_file,
+            store: "main".to_owned(),
+            tenant: Tenant { name: "acme".to_owned(), uid: "5f0c".to_owned() },
+        };
+        let serving = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut wire = Vec::new();
+            while !wire.ends_with(b"\r\n0\r\n\r\n") && stream.read_buf(&mut wire).await.unwrap() != 0 {}
+            let answer = "HTTP/1.1 201 Created\r\ncontent-length: 26\r\n\r\n{\"size\":4,\"sha256\":\"ab12\"}";
+            // Nobody listens any more when it was broken off.
+            _ = stream.write_all(answer.as_bytes()).await;
+            String::from_utf8(wire).unwrap()
+        };
+        let (pieces, receiver) = mpsc::channel(4);
+        for piece in [Piece::Data("ab".into()), Piece::Data("cd".into())].into_iter().chain(last) {
+            pieces.try_send(piece).ok().unwrap();
+        }
+        drop(pieces);
+        let sending = async {
+            let line = door.connect(Deadline::within(LONGEST_CONNECT)).await?;
+            door.put_data(line, &"20261122T010000Z-k3v9x2".parse().unwrap(), receiver).await
+        };
+        timeout(LONGEST_CONNECT, async { tokio::join!(serving, sending) }).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_body_has_an_end_only_when_its_end_was_sent() {
+        let (wire, stored) = sent(Some(Piece::End)).await;
+        assert!(
+            wire.starts_with("PUT /v1/main/acme/5f0c/20261122T010000Z-k3v9x2/data HTTP/1.1\r\n"),
+            "{wire}"
+        );
+        assert!(wire.contains("\r\nauthorization: Bearer token\r\n"), "{wire}");
+        assert!(wire.ends_with("2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"), "{wire}");
+        assert_eq!(stored, Ok(Sum { size: 4, sha256: "ab12".to_owned() }));
+
+        let (wire, stored) = sent(None).await;
+        assert!(!wire.ends_with("0\r\n\r\n"), "{wire}");
+        assert_eq!(stored, Err(Problem::DoorUnreachable));
+    }
+}
