@@ -10,7 +10,7 @@ use crate::{
     args,
     backup::{BackupId, Deadline, Door, Identities, Manifest, Outcome, Problem, Programs, Step, restore},
     db::{
-        self, Login, UNHURRIED,
+        self, Login,
         grants::{self, APP_ROLE, OWNER_ROLE},
         schema, scratch,
         snapshot::{self, TableRows},
@@ -149,7 +149,7 @@ async fn forget(plan: &Plan) -> Result<(), sqlx::Error> {
 /// this release's first, as a restore would do.
 async fn examine(plan: &Plan, manifest: &Manifest, owner: &Login) -> Result<(), Problem> {
     let failed = |error: sqlx::Error| Problem::database(&error);
-    let mut db = PgConnection::connect_with(&owner.options().options(UNHURRIED)).await.map_err(failed)?;
+    let mut db = PgConnection::connect_with(&db::unhurried(owner.options())).await.map_err(failed)?;
     let found = snapshot::rows(&mut db).await.map_err(failed)?;
     compare(&manifest.tables, &found)?;
     let known = schema::needed();

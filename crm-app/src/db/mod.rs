@@ -21,7 +21,10 @@ pub mod write;
 use std::time::Duration;
 
 use jiff_sqlx::ToSqlx as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    ConnectOptions as _,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
 
 pub(crate) use self::errors::{Discreet, is_unavailable};
 pub use self::{
@@ -45,10 +48,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// An idle connection costs the database more than a megabyte, a new one a few milliseconds.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
-
-/// For what takes long: nothing ends it but the deadline of the process.
-pub const UNHURRIED: [(&str, &str); 3] =
-    [("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0"), ("transaction_timeout", "0")];
 
 /// How often the password's file is looked at. It is a few bytes in memory, and a look costs microseconds.
 const LOOK: Duration = Duration::from_secs(1);
@@ -80,12 +79,18 @@ pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
         .connect_lazy_with(bounded(options))
 }
 
-/// One connection for what may take long: walking whole tables takes its time.
+/// For what walks whole tables: nothing ends it but the deadline of the process, and nobody is told that it is slow.
+pub(crate) fn unhurried(options: PgConnectOptions) -> PgConnectOptions {
+    let limits = ["statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"];
+    options.options(limits.map(|limit| (limit, "0"))).disable_statement_logging()
+}
+
+/// One such connection.
 pub fn unhurried_pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options.options(UNHURRIED))
+        .connect_lazy_with(unhurried(options))
 }
 
 /// Gives connections to come the password that the file holds by then, until dropped. The database got a new one when its

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::{UNHURRIED, schema};
+use super::{schema, unhurried};
 
 /// How many rows a table has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Takes it.
     pub async fn take(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
-        let mut db = PgConnection::connect_with(&options.clone().options(UNHURRIED)).await?;
+        let mut db = PgConnection::connect_with(&unhurried(options.clone())).await?;
         sqlx::query("begin transaction isolation level repeatable read, read only").execute(&mut db).await?;
         // `now()` is the beginning of the transaction, and the snapshot is taken by its first query: this one.
         let facts = sqlx::query!(
