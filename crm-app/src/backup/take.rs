@@ -55,10 +55,14 @@ pub async fn take(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
     tracing::info!(backup = %id, "backup.begun");
 
     let name = snapshot.name.clone();
-    let counting = async { snapshot.rows().await.map_err(|error| Problem::database(&error)) };
-    let sending = send(plan, line, &id, &name);
-    let both = async { tokio::try_join!(counting, sending) };
-    let (tables, Dumped { dump, data }) = deadline.hold(Step::Dump, both).await?;
+    let work = async {
+        let counting = async { snapshot.rows().await.map_err(|error| Problem::database(&error)) };
+        let done = tokio::try_join!(counting, send(plan, line, &id, &name))?;
+        // Whether the goodbye is heard changes nothing.
+        _ = snapshot.end().await;
+        Ok(done)
+    };
+    let (tables, Dumped { dump, data }) = deadline.hold(Step::Dump, work).await?;
 
     let manifest = Manifest {
         version: manifest::VERSION,

@@ -45,6 +45,8 @@ pub(crate) fn instant(timestamp: jiff::Timestamp) -> Instant {
 
 /// A request waits this long for a connection before it is told that the database is unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Nobody waits at a screen for what walks whole tables.
+const UNHURRIED_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle connection costs the database more than a megabyte, a new one a few milliseconds.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
@@ -89,7 +91,7 @@ pub(crate) fn unhurried(options: PgConnectOptions) -> PgConnectOptions {
 pub fn unhurried_pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(UNHURRIED_ACQUIRE_TIMEOUT)
         .connect_lazy_with(unhurried(options))
 }
 

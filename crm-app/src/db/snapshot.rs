@@ -57,6 +57,11 @@ impl Snapshot {
     pub async fn rows(&mut self) -> Result<Vec<TableRows>, sqlx::Error> {
         rows(&mut self.db).await
     }
+
+    /// Lets go of it. A connection that just ends in a transaction is remarked on in the server's log.
+    pub async fn end(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("rollback").execute(&mut self.db).await.map(drop)
+    }
 }
 
 /// Counts the rows of each table of the schema `crm`, in the order of their names.
