@@ -1,7 +1,7 @@
 //! Backups: taken, fetched, restored.
 //!
-//! - [`take`]: one snapshot through `pg_dump`, `age` encryption and checksums to the door, then the manifest;
-//! - [`restore`]: the way back, from the door into an empty database (`command::drill` proves backups by it);
+//! - [`take()`]: one snapshot through `pg_dump`, `age` encryption and checksums to the door, then the manifest;
+//! - [`restore()`]: the way back, from the door into an empty database (`command::drill` proves backups by it);
 //! - `manifest`: what is known of a backup; `door`: who keeps them; `seal`: encryption; `tally`: checksums; `program`:
 //!   PostgreSQL's programs; `problem`: how it ends; `deadline`: when at the latest.
 
