@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use operator::api::{Plan, Release, Tenant};
+use operator::api::{BackupStore, Plan, Release, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -76,6 +76,7 @@ fn every_sample_is_read_without_loss() -> Result<()> {
                 "Tenant" => read_strictly::<Tenant>(&object),
                 "Plan" => read_strictly::<Plan>(&object),
                 "Release" => read_strictly::<Release>(&object),
+                "BackupStore" => read_strictly::<BackupStore>(&object),
                 _ => bail!("{file}: unknown kind {kind:?}"),
             }
             .with_context(|| format!("{file}: {kind} {}", object["metadata"]["name"]))?;
@@ -88,6 +89,7 @@ fn every_sample_is_read_without_loss() -> Result<()> {
     assert_eq!(names["Plan"], ["small", "standard", "business"]);
     assert_eq!(names["Tenant"], ["acme", "bluesky", "hangzhou"]);
     assert_eq!(names["Release"], ["0.1.0"]);
+    assert_eq!(names["BackupStore"], ["local", "offsite"]);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
-//! One object of each kind with every field set: a new field that is missing here fails the tests.
+//! Objects of each kind which together have every field set: a new field that is missing here fails the tests.
 
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), plan(), release()]
+    vec![tenant(), plan(), release(), bucket(), volume()]
 }
 
 fn tenant() -> Value {
@@ -59,6 +59,34 @@ fn release() -> Value {
             "image": format!("docker.io/tenantry/crm-app@sha256:{}", "a".repeat(64)),
             "schema": { "version": 3 },
             "notes": "The first one.",
+        },
+    })
+}
+
+fn bucket() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "BackupStore",
+        "metadata": { "name": "offsite" },
+        "spec": {
+            "s3": {
+                "bucket": "backups", "prefix": "clusters/east", "endpoint": "https://s3.example.com:9000", "region": "eu-central-1",
+                "credentialsSecret": "s3",
+            },
+            "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+            "lock": { "days": 30 },
+        },
+    })
+}
+
+fn volume() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "BackupStore",
+        "metadata": { "name": "volume" },
+        "spec": {
+            "volume": { "claim": "backups" },
+            "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
         },
     })
 }

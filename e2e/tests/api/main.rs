@@ -32,17 +32,24 @@ struct Kind {
 async fn kinds(client: &Client) -> Result<Vec<Kind>> {
     let definitions = operator::api::definitions()?;
     let mut kinds = Vec::new();
-    for example in examples::all() {
+    let examples = examples::all();
+    for example in &examples {
         let (_, definition) = definitions
             .iter()
             .find(|(_, definition)| example["kind"] == definition.spec.names.kind)
             .context("an example of a kind that is not ours")?;
         establish(client, definition).await?;
+        let mut fields = schema::fields(&serde_json::to_value(definition)?, example);
+        // Of fields that exclude one another, each example of a kind has its own.
+        fields.retain(|field| {
+            let has = |example: &Value| example.pointer(&field.pointer).is_some();
+            has(example) || !examples.iter().any(|other| other["kind"] == example["kind"] && has(other))
+        });
         kinds.push(Kind {
             name: definition.spec.names.kind.clone(),
             url: format!("/apis/tenantry.dev/v1alpha1/{}", definition.spec.names.plural),
-            fields: schema::fields(&serde_json::to_value(definition)?, &example),
-            example,
+            fields,
+            example: example.clone(),
         });
     }
     Ok(kinds)
@@ -50,7 +57,9 @@ async fn kinds(client: &Client) -> Result<Vec<Kind>> {
 
 async fn establish(client: &Client, definition: &CustomResourceDefinition) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    api.create(&PostParams::default(), definition).await?;
+    if api.get_opt(&definition.name_any()).await?.is_none() {
+        api.create(&PostParams::default(), definition).await?;
+    }
     Wait::new(format!("{} to be served", definition.name_any()), Duration::from_secs(30))
         .until(async || {
             let now = api.get(&definition.name_any()).await?;

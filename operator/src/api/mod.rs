@@ -4,6 +4,7 @@
 //! part of the schema, with a message that says what to write instead; rules on other objects are admission policies
 //! of the chart.
 
+pub mod backup_store;
 pub mod conditions;
 pub mod plan;
 pub mod release;
@@ -14,6 +15,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
+pub use backup_store::{BackupStore, BackupStoreSpec, BackupStoreStatus, ObjectLock, S3Store, VolumeStore};
 pub use plan::{ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
 pub use scheduling::{Scheduling, TaintEffect, Toleration, TolerationOperator};
@@ -23,10 +25,15 @@ pub use tenant::{
 
 /// The definitions of all our kinds, each with the name of the file that holds it in `crds/`.
 pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, serde_json::Error> {
-    [("tenants.yaml", Tenant::crd()), ("plans.yaml", Plan::crd()), ("releases.yaml", Release::crd())]
-        .into_iter()
-        .map(|(file, definition)| Ok((file, without_nullable(&definition)?)))
-        .collect()
+    [
+        ("tenants.yaml", Tenant::crd()),
+        ("plans.yaml", Plan::crd()),
+        ("releases.yaml", Release::crd()),
+        ("backupstores.yaml", BackupStore::crd()),
+    ]
+    .into_iter()
+    .map(|(file, definition)| Ok((file, without_nullable(&definition)?)))
+    .collect()
 }
 
 /// Makes an explicit null mean the same as a missing field: the API server drops a null that the schema does not allow.

@@ -161,6 +161,36 @@ fn what_kubernetes_takes_is_taken(#[case] scheduling: Value) {
     assert_eq!(refusal(plan.validate_cel()), "");
 }
 
+#[rstest]
+#[case(json!({}), "")]
+#[case(json!({"s3": null, "volume": {"claim": "backups"}}), "")]
+#[case(json!({"s3": {"prefix": "clusters/east", "region": "eu-central-1", "endpoint": "http://minio.minio.svc:9000"}, "lock": {"days": 30}}), "")]
+#[case(json!({"s3": null}), "exactly one of")]
+#[case(json!({"volume": {"claim": "backups"}}), "exactly one of")]
+#[case(json!({"s3": null, "volume": {"claim": "backups"}, "lock": {"days": 30}}), "with spec.volume leave it out")]
+#[case(json!({"lock": {"days": 0}}), "from 1 to 3650")]
+#[case(json!({"s3": {"bucket": "Backups"}}), "name of a bucket")]
+#[case(json!({"s3": {"prefix": "/east"}}), "no slash at its ends")]
+#[case(json!({"s3": {"prefix": "../east"}}), "no slash at its ends")]
+#[case(json!({"s3": {"prefix": "a/.tenantry"}}), "begins with a dot")]
+#[case(json!({"s3": {"endpoint": "https://s3.example.com/backups"}}), "no bucket, no path")]
+#[case(json!({"s3": {"endpoint": "s3.example.com"}}), "a scheme")]
+#[case(json!({"s3": {"credentialsSecret": "a/b"}}), "name of a Secret")]
+#[case(json!({"s3": null, "volume": {"claim": "../backups"}}), "PersistentVolumeClaim")]
+#[case(json!({"recoveryRecipients": ["AGE-SECRET-KEY-1ABC"]}), "never write the private key")]
+#[case(json!({"recoveryRecipients": ["age1REPLACE"]}), "as age-keygen prints them")]
+fn a_store_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
+    let mut spec = json!({
+        "s3": {"bucket": "backups", "credentialsSecret": "s3"},
+        "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+    });
+    merge(&mut spec, change);
+    let store = BackupStore::new("offsite", serde_json::from_value(spec).unwrap());
+    let refused = refusal(store.validate_cel());
+    assert!(refused.contains(message), "{refused}");
+    assert_eq!(refused.is_empty(), message.is_empty(), "{refused}");
+}
+
 /// `UPDATE=1 cargo test -p operator` rewrites the files.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a switch for developers, not part of the product")]
