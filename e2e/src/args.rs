@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Be the gateway that a test measures
     #[command(hide = true)]
     Gateway(Box<operator::gateway::Args>),
+    /// Be the door to the backup stores that a test kills and measures
+    #[command(hide = true)]
+    Store(Box<operator::store::Args>),
     /// Hold a loopback port that leads into a cluster
     #[command(hide = true)]
     PortForward(HoldArgs),

@@ -17,6 +17,7 @@ use e2e::{
     toolchain::{self, Tool},
     verify,
 };
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Arguments, Command, Kubectl, Logs};
@@ -29,7 +30,13 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     kubeconfig::install_crypto();
-    match run(arguments.command) {
+    let mut runtime = match arguments.command {
+        // On one thread, as `operator store` runs: its memory is measured.
+        Command::Store(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = runtime.enable_all().build().context("failed to start a runtime");
+    match runtime.and_then(|runtime| runtime.block_on(run(arguments.command))) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -38,7 +45,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(choice) => {
@@ -61,6 +67,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Operator(arguments) => faults::operator(*arguments).await?,
         Command::Gateway(arguments) => operator::gateway::run(*arguments).await?,
+        Command::Store(arguments) => operator::store::run(*arguments).await?,
         Command::Postgres(arguments) => return images::run_postgres(arguments).await,
         Command::Queries => queries::write().await?,
         Command::NetworkPolicyAgent(arguments) => Box::pin(network_policy::run(arguments)).await?,

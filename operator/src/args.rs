@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::gateway;
+use crate::{gateway, store};
 
 mod routing;
 
@@ -32,6 +32,8 @@ pub enum Command {
     Crds(CrdsArgs),
     /// Serve the tenants' web addresses.
     Gateway(gateway::Args),
+    /// Be the door to the backup stores.
+    Store(store::Args),
 }
 
 /// Where the definitions go.

@@ -10,6 +10,7 @@ use operator::{
     args::{Cli, Command, CrdsArgs, RunArgs},
     cluster, definition_yaml, gateway,
     process::telemetry,
+    store,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,7 +19,10 @@ fn main() -> anyhow::Result<()> {
     let mut runtime = match cli.command {
         // The operator waits for the API server most of the time. On one thread it needs a third less memory, since what one
         // thread frees is not kept for another, and the same on a large node as on a small one.
-        Command::Run(_) | Command::Crds(_) => tokio::runtime::Builder::new_current_thread(),
+        // So does the door, which streams and waits.
+        Command::Run(_) | Command::Crds(_) | Command::Store(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
         // The gateway works for every visitor.
         Command::Gateway(_) => tokio::runtime::Builder::new_multi_thread(),
     };
@@ -34,6 +38,7 @@ async fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run(args).await,
         Command::Crds(args) => crds(&args),
         Command::Gateway(args) => gateway::run(args).await.context("the gateway stopped"),
+        Command::Store(args) => store::run(args).await.context("the door stopped"),
     }
 }
 

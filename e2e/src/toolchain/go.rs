@@ -36,6 +36,8 @@ pub enum Module {
     Resolve,
     /// Installs charts.
     Helm,
+    /// An object storage that speaks S3, on files.
+    Versitygw,
 }
 
 /// A program that a module yields.
@@ -54,6 +56,7 @@ pub enum Tool {
     Pause,
     Resolve,
     Helm,
+    Versitygw,
 }
 
 /// How a module is built.
@@ -134,6 +137,13 @@ impl Module {
                 stamp: "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
                 files: files!("helm", "go.mod", "go.sum"),
             },
+            Self::Versitygw => Recipe {
+                name: "versitygw",
+                cold: "1 minute",
+                packages: &["github.com/versity/versitygw/cmd/versitygw"],
+                stamp: "-X main.Version=v1.8.0",
+                files: files!("versitygw", "go.mod", "go.sum"),
+            },
         }
     }
 }
@@ -153,6 +163,7 @@ impl Tool {
             Self::Pause => Module::Pause,
             Self::Resolve => Module::Resolve,
             Self::Helm => Module::Helm,
+            Self::Versitygw => Module::Versitygw,
         }
     }
 
@@ -171,6 +182,7 @@ impl Tool {
             Self::Pause => "pause",
             Self::Resolve => "resolve",
             Self::Helm => "helm",
+            Self::Versitygw => "versitygw",
         }
     }
 }
@@ -274,7 +286,9 @@ mod tests {
 
     #[test]
     fn every_tool_is_built_by_its_module() {
-        for tool in [Tool::Kubectl, Tool::Kubelet, Tool::KubeProxy, Tool::KubeScheduler, Tool::Helm] {
+        for tool in
+            [Tool::Kubectl, Tool::Kubelet, Tool::KubeProxy, Tool::KubeScheduler, Tool::Helm, Tool::Versitygw]
+        {
             let packages = tool.module().recipe().packages;
             assert!(packages.iter().any(|package| package.ends_with(tool.file_name())), "{tool:?}");
         }

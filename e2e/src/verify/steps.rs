@@ -84,7 +84,9 @@ impl Step {
             Self::Lint => "clippy finds nothing",
             Self::Licences => "licences, sources and banned crates of all dependencies",
             Self::Tests => "unit, property, mock and database tests; generated files are fresh",
-            Self::ControlPlane => "kinds, operator, chart and policies on a real API server without nodes",
+            Self::ControlPlane => {
+                "kinds, operator, door, chart and policies on a real API server without nodes"
+            }
             Self::Faults => "the operator killed at its writes; operators broken on purpose are caught",
             Self::Images => "the images build and keep to their sizes",
             Self::Install => "a cluster, the chart and three tenants, as in the demo",
@@ -136,7 +138,7 @@ impl Step {
             Self::Tests => tests().await,
             // Each test has an API server of its own, so two may run at once.
             Self::ControlPlane => {
-                cluster_tests(&["api", "operator", "chart", "policies", "control_plane"], 2).await
+                cluster_tests(&["api", "operator", "chart", "policies", "control_plane", "store"], 2).await
             }
             Self::Faults => cluster_tests(&["faults"], 1).await,
             Self::Images => images::build().await.map(|_| Tally::PASSED),

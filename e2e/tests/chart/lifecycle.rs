@@ -65,7 +65,7 @@ async fn uninstalling_keeps_what_holds_data_and_installing_again_takes_it_up() -
     assert!(namespaces.get("tenantry-gateway").await?.metadata.deletion_timestamp.is_none());
 
     helm::install(kubeconfig, &json!({}), Pods::Leave).await?;
-    assert_eq!(deployments.list(&everything).await?.items.len(), 2);
+    assert_eq!(deployments.list(&everything).await?.items.len(), 3);
     assert_eq!(plans.list(&everything).await?.items.len(), 1);
     Ok(())
 }

@@ -93,7 +93,7 @@ async fn the_programs_understand_their_arguments() -> Result<()> {
     for values in [json!({}), every_option()?] {
         let objects = objects(&values).await?;
         let deployments = of_kind(&objects, "Deployment");
-        assert_eq!(deployments.len(), 2);
+        assert_eq!(deployments.len(), 3);
         for deployment in deployments {
             let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
             let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;

@@ -58,13 +58,26 @@ async fn nothing_secret_can_be_read_by_a_cluster_wide_role() -> Result<()> {
     let objects = objects(&json!({})).await?;
     let bound: Vec<&Value> =
         of_kind(&objects, "ClusterRoleBinding").iter().map(|binding| &binding["roleRef"]["name"]).collect();
-    assert_eq!(bound, ["tenantry-operator"]);
-    for (role, rule) in
-        rules(&objects)?.iter().filter(|(role, _)| role == r#""ClusterRole" null/"tenantry-operator""#)
-    {
+    assert_eq!(bound, ["tenantry-operator", "tenantry-store"]);
+    let bound = [r#""ClusterRole" null/"tenantry-operator""#, r#""ClusterRole" null/"tenantry-store""#];
+    for (role, rule) in rules(&objects)?.iter().filter(|(role, _)| bound.contains(&role.as_str())) {
         for resource in ["secrets", "configmaps", "pods/exec", "serviceaccounts/token", "nodes/proxy"] {
             assert!(!has(rule, "resources", resource), "{role}: {rule}");
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_door_gets_the_secrets_that_are_named_and_no_others() -> Result<()> {
+    let of_the_door = async |names: &Value| -> Result<Vec<Value>> {
+        let objects = objects(&json!({ "store": { "credentialsSecrets": names } })).await?;
+        let rules = rules(&objects)?.into_iter().filter(|(role, _)| role.contains("tenantry-store"));
+        let secret = rules.filter(|(_, rule)| has(rule, "resources", "secrets"));
+        Ok(secret.map(|(role, rule)| json!([role, rule["resourceNames"], rule["verbs"]])).collect())
+    };
+    assert_eq!(of_the_door(&json!([])).await?, [Value::Null; 0]);
+    let role = r#""Role" "tenantry-system"/"tenantry-store""#;
+    assert_eq!(of_the_door(&json!(["a", "b"])).await?, [json!([role, ["a", "b"], ["get"]])]);
     Ok(())
 }

@@ -54,7 +54,7 @@ impl Limits {
 }
 
 /// Parses `10s`, `1m30s` and the like.
-fn duration(raw: &str) -> Result<Duration, String> {
+pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
     let signed: SignedDuration = raw.parse().map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
 }

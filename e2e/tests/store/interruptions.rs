@@ -1,0 +1,160 @@
+//! Whatever breaks in the middle leaves nothing that can be seen, and nothing in the way.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use e2e::host::wait::{Look, Wait};
+use reqwest::StatusCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::lab::{DEADLINE, Lab, STORES, Tenant};
+
+const ID: &str = "20261122T140000Z-aaaaaa";
+const UID: &str = "0b7f8f0e-5a1b-4c3d-9e8f-000000000001";
+/// More than two parts of an upload to a bucket.
+const MUCH: usize = 20 << 20;
+
+/// Begins to put data, and sends some of it.
+async fn half_a_put(lab: &Lab, tenant: &Tenant, store: &str, length: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(&lab.door.address).await?;
+    let path = tenant.path(store, &format!("{ID}/data"));
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer {}\r\n{length}\r\n\r\n",
+        tenant.token
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..MUCH >> 20 {
+        if length.contains("chunked") {
+            stream.write_all(b"100000\r\n").await?;
+        }
+        stream.write_all(&piece).await?;
+        if length.contains("chunked") {
+            stream.write_all(b"\r\n").await?;
+        }
+    }
+    Ok(stream)
+}
+
+async fn until_no_files(lab: &Lab) -> Result<()> {
+    Wait::new("the stores to be empty", DEADLINE)
+        .explained_by(&lab.door.log)
+        .until(async || {
+            let files = lab.files();
+            // A probe comes and goes.
+            let left: Vec<_> =
+                files.iter().filter(|path| !path.to_string_lossy().contains("/probe-")).collect();
+            Ok(if left.is_empty() { Look::Done(()) } else { Look::NotYet(format!("{left:?}")) })
+        })
+        .await
+}
+
+async fn until_something_is_written(lab: &Lab) -> Result<()> {
+    Wait::new("half an upload in the store", DEADLINE)
+        .explained_by(&lab.door.log)
+        .until(async || {
+            let size = |path: &std::path::PathBuf| path.metadata().map_or(0, |meta| meta.len());
+            let largest = lab.files().iter().map(size).max().unwrap_or(0);
+            Ok(if 1 << 20 < largest { Look::Done(()) } else { Look::NotYet(format!("{largest} bytes")) })
+        })
+        .await
+}
+
+/// Nothing is there, and the same backup can be put.
+async fn nothing_is_in_the_way(lab: &Lab, acme: &Tenant, store: &str) -> Result<()> {
+    assert_eq!(lab.get(acme, store, &format!("{ID}/data")).await?.status(), StatusCode::NOT_FOUND);
+    assert_eq!(lab.list(acme, store).await?, [""; 0]);
+    Wait::new("a place for the next upload", DEADLINE)
+        .explained_by(&lab.door.log)
+        .until(async || Ok(lab.put_backup(acme, store, ID, b"whole").await.map(Look::Done)?))
+        .await?;
+    assert_eq!(lab.get(acme, store, &format!("{ID}/data")).await?.bytes().await?, "whole");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing() -> Result<()> {
+    let lab = Lab::start().await?;
+    let acme = lab.tenant("acme", UID).await?;
+    for length in ["Transfer-Encoding: chunked", "Content-Length: 30000000"] {
+        for store in STORES {
+            let stream = half_a_put(&lab, &acme, store, length).await?;
+            until_something_is_written(&lab).await?;
+            drop(stream);
+            until_no_files(&lab).await?;
+        }
+    }
+    for store in STORES {
+        nothing_is_in_the_way(&lab, &acme, store).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_falls_silent_is_told_and_leaves_nothing() -> Result<()> {
+    let lab = Lab::start().await?;
+    let acme = lab.tenant("acme", UID).await?;
+    for store in STORES {
+        let mut stream = half_a_put(&lab, &acme, store, "Transfer-Encoding: chunked").await?;
+        let mut answer = [0; 12];
+        tokio::time::timeout(Duration::from_secs(30), stream.read_exact(&mut answer)).await??;
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    }
+    until_no_files(&lab).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_door_that_was_killed_in_the_middle_leaves_nothing_to_be_seen() -> Result<()> {
+    let mut lab = Lab::start().await?;
+    let acme = lab.tenant("acme", UID).await?;
+    for store in STORES {
+        let stream = half_a_put(&lab, &acme, store, "Transfer-Encoding: chunked").await?;
+        until_something_is_written(&lab).await?;
+        lab.restart_door().await?;
+        drop(stream);
+        for store in STORES {
+            lab.until_reason(store, "True", "Probed").await?;
+            Wait::new("the store to be opened", DEADLINE)
+                .until(async || Ok(lab.list(&acme, store).await.map(Look::Done)?))
+                .await?;
+        }
+        nothing_is_in_the_way(&lab, &acme, store).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_door_that_is_stopped_lets_nobody_wait_and_leaves_nothing() -> Result<()> {
+    let mut lab = Lab::start().await?;
+    let acme = lab.tenant("acme", UID).await?;
+    let stream = half_a_put(&lab, &acme, "bucket", "Transfer-Encoding: chunked").await?;
+    until_something_is_written(&lab).await?;
+    lab.door.stop().await?;
+    drop(stream);
+    until_no_files(&lab).await
+}
+
+#[tokio::test]
+async fn of_two_uploads_of_one_backup_one_comes_through_whole() -> Result<()> {
+    let lab = Lab::start().await?;
+    let acme = lab.tenant("acme", UID).await?;
+    for store in STORES {
+        let data = format!("{ID}/data");
+        let (first, second) = tokio::join!(
+            lab.put(&acme, store, &data, vec![b'1'; MUCH]),
+            lab.put(&acme, store, &data, vec![b'2'; MUCH]),
+        );
+        let answers = [first?.status(), second?.status()];
+        let taken = answers.iter().filter(|status| **status == StatusCode::CREATED).count();
+        assert_eq!(taken, 1, "{store}: {answers:?}");
+        let content: Bytes = lab.get(&acme, store, &data).await?.bytes().await?;
+        assert_eq!(content.len(), MUCH);
+        assert!(content.iter().all(|byte| *byte == content[0]), "{store}: two uploads are mixed");
+    }
+    Ok(())
+}
