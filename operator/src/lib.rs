@@ -14,6 +14,7 @@ pub mod process; // What keeps the process alive and visible: start-up, backoff,
 pub mod quantity; // Amounts in the form in which the API server stores them.
 pub mod references; // The finalizer on Plans and Releases in use.
 pub mod routes; // The route table for the gateway.
+pub mod schedule; // When backups are made: cron with values of the tenant's own.
 pub mod store; // `operator store`: the door to the backup stores.
 pub mod tenant; // The tenant controller: observe, validate, build, apply, status.
 

@@ -23,6 +23,10 @@ pub const ADOPT: &str = "tenantry.dev/adopt";
 pub const RELEASE: &str = "tenantry.dev/release";
 /// Annotation on a Namespace: schema version that the last migration reported.
 pub const SCHEMA_VERSION: &str = "tenantry.dev/schema-version";
+/// Annotation on the pod of a backup: the public keys that the backup is encrypted to, one a line.
+pub const BACKUP_RECIPIENTS: &str = "tenantry.dev/backup-recipients";
+/// Annotation on a Namespace: the public key of the tenant's backups, so that the loss of the secret one is noticed.
+pub const BACKUP_RECIPIENT: &str = "tenantry.dev/backup-recipient";
 /// Annotation on a Namespace: name of the last migration Job that reported success.
 pub const MIGRATED: &str = "tenantry.dev/migrated";
 /// Annotation on a CRM pod: state and limits, as the app reads them.
@@ -35,6 +39,8 @@ pub const IN_USE_FINALIZER: &str = "tenantry.dev/in-use";
 pub const FIELD_MANAGER: &str = "tenantry-tenant";
 /// Field manager of the route table.
 pub const ROUTES_FIELD_MANAGER: &str = "tenantry-routes";
+/// The backup door: its Service, and the audience of the tokens that it takes.
+pub const STORE: &str = "tenantry-store";
 /// The operator's service account, and the RoleBinding to it in each tenant namespace.
 pub const OPERATOR: &str = "tenantry-operator";
 /// The ClusterRole that the operator holds inside tenant namespaces, and nowhere else.
@@ -58,6 +64,14 @@ pub mod child {
     pub const CRM_PODS: &str = "crm-pods";
     /// Service account and policy of migration Jobs, and the beginning of their names.
     pub const MIGRATE: &str = "migrate";
+    /// CronJob and policy of backups.
+    pub const BACKUP: &str = "backup";
+    /// CronJob and policy of drills.
+    pub const DRILL: &str = "drill";
+    /// Secret with the key pair of the backups.
+    pub const BACKUP_IDENTITY: &str = "backup-identity";
+    /// Service account of everything that speaks with the backup door.
+    pub const STORE: &str = "store";
     /// ConfigMap with state and limits.
     pub const ENTITLEMENT: &str = "entitlement";
     /// Secret with the first sign-in link.
@@ -81,6 +95,10 @@ pub enum Component {
     Crm,
     /// Schema migrations.
     Migrate,
+    /// What goes to the backup store.
+    Backup,
+    /// What proves that it can come back.
+    Drill,
     /// The one-time sign-in link.
     FirstSignIn,
     /// What the parts share: namespace, quota, rights.
@@ -94,6 +112,8 @@ impl Component {
             Self::Database => "database",
             Self::Crm => "crm",
             Self::Migrate => "migrate",
+            Self::Backup => child::BACKUP,
+            Self::Drill => child::DRILL,
             Self::FirstSignIn => child::FIRST_SIGN_IN,
             Self::Tenant => "tenant",
         }

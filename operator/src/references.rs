@@ -1,4 +1,4 @@
-//! Plans and Releases that a tenant refers to carry a finalizer, so that nobody deletes them under a running customer.
+//! Plans, Releases and BackupStores that a tenant refers to carry a finalizer, so that nobody deletes them under a running customer.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::Store};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     cluster::{Cluster, Error},
     malformed::Registry,
     names::IN_USE_FINALIZER,
@@ -18,16 +18,22 @@ pub async fn settle(
     tenants: &Store<Tenant>,
     plans: &Store<Plan>,
     releases: &Store<Release>,
+    stores: &Store<BackupStore>,
     malformed: &Registry,
 ) -> Result<(), Error> {
     let tenants = tenants.state();
     // Nobody can say what a tenant uses that cannot be read.
     let others = if malformed.of_kind::<Tenant>().is_empty() { Others::Release } else { Others::Keep };
     let used = used_plans(tenants.iter().map(AsRef::as_ref));
+    // Nor where the backups of a plan go that cannot be read.
+    let plans_known = if malformed.of_kind::<Plan>().is_empty() { others } else { Others::Keep };
+    let known = plans.state();
+    let used_here = used_stores(known.iter().map(AsRef::as_ref), &used);
+    let stores = mark(cluster, stores, &used_here, plans_known).await;
     let plans = mark(cluster, plans, &used, others).await;
     let used = used_releases(tenants.iter().map(AsRef::as_ref));
     let releases = mark(cluster, releases, &used, others).await;
-    plans.and(releases)
+    plans.and(releases).and(stores)
 }
 
 /// What becomes of the finalizer on objects that no readable tenant refers to.
@@ -39,6 +45,14 @@ enum Others {
 
 fn used_plans<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a str> {
     tenants.map(|tenant| tenant.spec.plan.as_str()).collect()
+}
+
+/// Those to which the backups of these plans go.
+fn used_stores<'a>(plans: impl Iterator<Item = &'a Plan>, used: &BTreeSet<&str>) -> BTreeSet<&'a str> {
+    plans
+        .filter(|plan| used.contains(plan.name_any().as_str()))
+        .filter_map(|plan| Some(plan.spec.backup.as_ref()?.store.as_str()))
+        .collect()
 }
 
 /// Those that tenants want, and those that still run.
@@ -132,6 +146,14 @@ mod tests {
         assert_eq!(wanted_finalizers(&marked, false, Others::Keep), None);
         let added = wanted_finalizers(&ObjectMeta::default(), true, Others::Keep);
         assert_eq!(added, Some(vec![IN_USE_FINALIZER.to_owned()]));
+    }
+
+    #[test]
+    fn a_store_is_in_use_while_a_tenant_has_a_plan_whose_backups_go_there() {
+        let plan = testing::plan();
+        let used = |plans: &[&str]| used_stores([&plan].into_iter(), &plans.iter().copied().collect());
+        assert_eq!(used(&["standard"]), BTreeSet::from(["main"]));
+        assert_eq!(used(&["other"]), BTreeSet::new());
     }
 
     #[test]

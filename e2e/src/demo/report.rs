@@ -33,6 +33,8 @@ Try next:
                                                       and try to save something in acme's CRM
   cargo e2e kubectl delete tenant acme                refused: it says what to do if you mean it
   cargo e2e kubectl get release {release} -o yaml
+  cargo e2e kubectl -n tenant-acme create job --from=cronjob/backup now
+                                                      a backup at once; then get tenants again
   cargo demo --down                                   stop everything
 "#
     )

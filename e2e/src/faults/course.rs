@@ -10,7 +10,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use operator::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     names,
 };
 use serde_json::{Value, json};
@@ -116,8 +116,16 @@ pub(super) fn image(release: &str) -> String {
     format!("docker.io/tenantry/crm-app@sha256:{}", hex::encode(release.repeat(16)))
 }
 
-/// Makes the plans and releases between which tenants move.
+/// Makes the plans and releases between which tenants move, and the store of their backups.
 pub(super) async fn prepare(client: &Client) -> Result<()> {
+    let store: BackupStore = serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "BackupStore", "metadata": {"name": "main"},
+        "spec": {
+            "volume": {"claim": "backups"},
+            "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+        },
+    }))?;
+    Api::all(client.clone()).create(&PostParams::default(), &store).await?;
     for (name, seats, egress) in [("open", 10, "Public"), ("closed", 20, "None")] {
         let plan: Plan = serde_json::from_value(json!({
             "apiVersion": "tenantry.dev/v1alpha1", "kind": "Plan", "metadata": {"name": name},
@@ -126,6 +134,7 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
                 "app": {"cpu": "50m", "memory": "96Mi"},
                 "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
                 "egress": egress,
+                "backup": {"store": "main"},
             },
         }))?;
         Api::all(client.clone()).create(&PostParams::default(), &plan).await?;

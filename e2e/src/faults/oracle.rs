@@ -16,7 +16,7 @@ use super::trace::TENANT;
 use crate::toolchain::cache::content_hash;
 
 /// Where the kinds are that the operator has any rights on, in the tenant's namespace.
-const IN_THE_NAMESPACE: [(&str, &str); 15] = [
+const IN_THE_NAMESPACE: [(&str, &str); 16] = [
     ("api/v1", "configmaps"),
     ("api/v1", "secrets"),
     ("api/v1", "services"),
@@ -28,16 +28,18 @@ const IN_THE_NAMESPACE: [(&str, &str); 15] = [
     ("apis/apps/v1", "deployments"),
     ("apis/apps/v1", "statefulsets"),
     ("apis/batch/v1", "jobs"),
+    ("apis/batch/v1", "cronjobs"),
     ("apis/networking.k8s.io/v1", "networkpolicies"),
     ("apis/policy/v1", "poddisruptionbudgets"),
     ("apis/rbac.authorization.k8s.io/v1", "roles"),
     ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
 ];
 /// What else it writes.
-const OUTSIDE: [(&str, &str); 5] = [
+const OUTSIDE: [(&str, &str); 6] = [
     ("apis/tenantry.dev/v1alpha1", "tenants"),
     ("apis/tenantry.dev/v1alpha1", "plans"),
     ("apis/tenantry.dev/v1alpha1", "releases"),
+    ("apis/tenantry.dev/v1alpha1", "backupstores"),
     ("api/v1", "namespaces"),
     ("api/v1/namespaces/tenantry-gateway", "configmaps"),
 ];

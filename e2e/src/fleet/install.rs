@@ -10,9 +10,9 @@ use kube::{
 use operator::api::{Release, ReleaseSchema, ReleaseSpec};
 use serde_json::{Value, json};
 
-use super::Installed;
+use super::{Installed, backups};
 use crate::{
-    cluster::{Cluster, Forward, ImageArchive},
+    cluster::{Cluster, Forward, ImageArchive, kubeconfig},
     helm::{self, Pods},
     images::Images,
     toolchain,
@@ -23,13 +23,16 @@ const GATEWAY_NAMESPACE: &str = "tenantry-gateway";
 const BASE_DOMAIN: &str = "crm.localhost";
 const CHART: Duration = Duration::from_mins(2);
 
-/// Loads the images, installs or upgrades the chart, and creates the `Release` of the CRM in this checkout.
+/// Loads the images, installs or upgrades the chart, and creates the store of backups and the `Release` of the CRM in this
+/// checkout.
 ///
 /// `port` is the loopback port of the gateway: it is part of every tenant's address, so it is fixed at installation.
 ///
 /// # Errors
 /// When Helm does not finish; the message carries what Helm said.
 pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: u16) -> Result<Installed> {
+    let client = kubeconfig::client(cluster.kubeconfig()).await?;
+    backups::make_claim(&client).await?;
     cluster.load_images(&[images.operator.clone(), images.crm_app.clone(), images.postgres.clone()]).await?;
     helm::install(cluster.kubeconfig(), &values(cluster, images, port), Pods::Await(CHART)).await?;
     let gateway = Forward {
@@ -47,8 +50,8 @@ pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: 
         crm_image: cluster.image_reference(&images.crm_app),
         postgres_image: cluster.image_reference(&images.postgres),
     };
-    installed.release =
-        create_release(&installed.client().await?, &images.crm_app, &installed.crm_image).await?;
+    backups::make_store(&client, name).await?;
+    installed.release = create_release(&client, &images.crm_app, &installed.crm_image).await?;
     installed.save()?;
     Ok(installed)
 }
@@ -63,6 +66,7 @@ fn values(cluster: &impl Cluster, images: &Images, port: u16) -> Value {
         "publicPort": port,
         "images": { "operator": cluster.image_reference(&images.operator), "postgres": cluster.image_reference(&images.postgres) },
         "gateway": { "replicas": 1 },
+        "store": { "claims": [backups::CLAIM] },
         "allowedImages": repositories,
     })
 }

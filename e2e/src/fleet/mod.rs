@@ -1,5 +1,6 @@
 //! Tenantry on a cluster: installing it, tenants on it, and talking to their CRMs as a browser would.
 
+pub mod backups;
 mod crm;
 mod install;
 mod tenants;

@@ -188,6 +188,7 @@ pub fn small_tenant(name: &str, release: &str) -> Tenant {
         state: State::default(),
         paused: false,
         database: None,
+        backup: None,
     };
     Tenant::new(name, spec)
 }

@@ -23,6 +23,7 @@ fn tenant() -> Value {
             "state": "ReadOnly",
             "paused": true,
             "database": { "storage": "5Gi", "storageClass": "fast" },
+            "backup": { "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6" },
         },
     })
 }
@@ -38,6 +39,7 @@ fn plan() -> Value {
             "app": { "cpu": "50m", "memory": "96Mi" },
             "database": { "storage": "1Gi", "cpu": "100m", "memory": "256Mi" },
             "egress": "Public",
+            "backup": { "store": "main", "schedule": "H 2 * * *", "drill": "H 5 * * 0" },
             "scheduling": {
                 "nodeSelector": { "pool": "business" },
                 "priorityClassName": "business",

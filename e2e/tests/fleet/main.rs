@@ -4,6 +4,7 @@
 //! look after tenants of their own run side by side; those that touch what all share run alone.
 
 mod accidents;
+mod backups;
 mod failures;
 mod internet;
 mod isolation;

@@ -55,7 +55,18 @@ async fn an_unconfirmed_deletion_keeps_serving_and_a_confirmed_one_removes_in_or
         .filter(|event| event.verb == "delete")
         .filter_map(|event| event.object_ref.as_ref().map(|object| object.resource.clone()))
         .collect();
-    assert_eq!(removed, ["deployments", "jobs", "statefulsets", "persistentvolumeclaims", "namespaces"]);
+    assert_eq!(
+        removed,
+        [
+            "deployments",
+            "cronjobs",
+            "cronjobs",
+            "jobs",
+            "statefulsets",
+            "persistentvolumeclaims",
+            "namespaces"
+        ]
+    );
 
     // Nobody refers to the plan now.
     Wait::new("the end of the plan", DEADLINE)

@@ -43,6 +43,7 @@ fn kinds() -> Vec<(GroupVersionKind, Value)> {
         kind("networking.k8s.io", "NetworkPolicy", nowhere),
         kind("policy", "PodDisruptionBudget", json!({ "spec": { "maxUnavailable": 5 } })),
         kind("rbac.authorization.k8s.io", "RoleBinding", json!({ "subjects": [] })),
+        kind("batch", "CronJob", json!({ "spec": { "suspend": true } })),
         kind("apps", "Deployment", json!({ "spec": { "replicas": 0 } })),
         kind("apps", "StatefulSet", json!({ "spec": { "replicas": 0 } })),
     ]

@@ -20,7 +20,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use operator::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     args::{Cli, Command, RunArgs},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -90,6 +90,7 @@ impl Lab {
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes, 1);
         let lab = Self { control_plane, client, break_glass, nodes, operator };
+        lab.create::<BackupStore>(store("main")).await?;
         lab.create::<Plan>(plan("standard")).await?;
         lab.create::<Release>(release("r1", 1)).await?;
         Ok(lab)
@@ -378,7 +379,19 @@ pub(crate) fn plan(name: &str) -> Value {
             // Not in the form in which the API server stores them.
             "app": {"cpu": "0.05", "memory": "96Mi"},
             "database": {"storage": "1024Mi", "cpu": "0.1", "memory": "0.25Gi"},
+            "backup": {"store": "main"},
             "scheduling": {"tolerations": [{"key": "crm", "operator": "Exists"}]},
+        },
+    })
+}
+
+pub(crate) fn store(name: &str) -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "BackupStore",
+        "metadata": {"name": name},
+        "spec": {
+            "volume": {"claim": "backups"},
+            "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
         },
     })
 }

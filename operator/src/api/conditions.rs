@@ -9,6 +9,10 @@ pub const READY: &str = "Ready";
 pub const DATABASE_READY: &str = "DatabaseReady";
 /// The CRM answers requests in the wanted release.
 pub const APP_READY: &str = "AppReady";
+/// The newest backup is as young as the schedule promises.
+pub const BACKUP_RECENT: &str = "BackupRecent";
+/// The last drill has proven a backup, and is as young as the schedule of drills promises.
+pub const BACKUP_VERIFIED: &str = "BackupVerified";
 /// The network policies that separate this tenant from all others are in place.
 pub const ISOLATED: &str = "Isolated";
 /// The operator leaves the tenant alone because `spec.paused` is set.
@@ -32,6 +36,24 @@ pub mod reasons {
     pub const PAUSED: &str = "Paused";
     /// `spec.paused` is not set.
     pub const NOT_PAUSED: &str = "NotPaused";
+    /// The newest backup is as young as the schedule promises.
+    pub const BACKED_UP: &str = "BackedUp";
+    /// The plan has no backups.
+    pub const NO_BACKUPS: &str = "NoBackups";
+    /// A backup was restored and found whole.
+    pub const DRILL_PASSED: &str = "DrillPassed";
+    /// The last drill could not prove a backup.
+    pub const DRILL_FAILED: &str = "DrillFailed";
+    /// The first drill is still to come.
+    pub const FIRST_DRILL_DUE: &str = "FirstDrillDue";
+    /// The last drill is longer ago than the schedule allows.
+    pub const DRILL_OVERDUE: &str = "DrillOverdue";
+    /// The store of the plan's backups does not exist.
+    pub const STORE_NOT_FOUND: &str = "StoreNotFound";
+    /// The first backup is still to come.
+    pub const FIRST_BACKUP_DUE: &str = "FirstBackupDue";
+    /// The newest backup is older than the schedule allows.
+    pub const BACKUP_OVERDUE: &str = "BackupOverdue";
     /// All network policies are in place.
     pub const POLICIES_APPLIED: &str = "PoliciesApplied";
     /// Some network policy is missing or differs.

@@ -16,11 +16,12 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 pub use backup_store::{BackupStore, BackupStoreSpec, BackupStoreStatus, ObjectLock, S3Store, VolumeStore};
-pub use plan::{ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
+pub use plan::{BackupPolicy, ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
 pub use scheduling::{Scheduling, TaintEffect, Toleration, TolerationOperator};
 pub use tenant::{
-    Admin, GrantedHost, HostClaim, Locale, State, Tenant, TenantDatabase, TenantSpec, TenantStatus,
+    Admin, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant, TenantBackups,
+    TenantDatabase, TenantSpec, TenantStatus,
 };
 
 /// The definitions of all our kinds, each with the name of the file that holds it in `crds/`.

@@ -42,6 +42,30 @@ pub struct PlanSpec {
     /// Where the pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
+    /// Backups; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupPolicy>,
+}
+
+/// Where backups go, and when they are made.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupPolicy {
+    /// Name of the BackupStore.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("backup.store is the name of a BackupStore (kubectl get backupstores)"))]
+    pub store: String,
+    /// When backups are made, in the tenant's time zone: minute, hour, day of month, month, day of week. `H` is a value of the
+    /// tenant's own, so that not all begin at once; `H(0-29)` is one of a range, `H/15` every so often.
+    #[serde(default = "daily")]
+    #[schemars(length(min = 9, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.schedule has five fields such as 'H 2 * * *': minute, hour, day of month, month, day of week"))]
+    pub schedule: String,
+    /// When the newest backup is restored into a database of its own and looked at, in the same form.
+    #[serde(default = "weekly")]
+    #[schemars(length(min = 9, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
+    pub drill: String,
 }
 
 /// Processor and memory of a pod.
@@ -84,6 +108,14 @@ pub enum Egress {
     None,
     /// Public addresses on ports 443, 465 and 587.
     Public,
+}
+
+fn daily() -> String {
+    "H 2 * * *".to_owned()
+}
+
+fn weekly() -> String {
+    "H 5 * * 0".to_owned()
 }
 
 fn one() -> i32 {

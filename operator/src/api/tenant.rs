@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Plan","type":"string","jsonPath":".spec.plan"}"#,
     printcolumn = r#"{"name":"Release","type":"string","jsonPath":".status.release"}"#,
     printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,
+    printcolumn = r#"{"name":"Backup","type":"date","jsonPath":".status.lastBackup.createdAt"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[cfg_attr(test, kube(cel))]
@@ -90,6 +91,25 @@ pub struct TenantSpec {
     /// Size and class of the database's volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<TenantDatabase>,
+    /// Backups that differ from the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<TenantBackups>,
+}
+
+/// Backups that differ from the plan's.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantBackups {
+    /// When backups are made, as in the plan; without it, when the plan says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.schedule has five fields such as 'H 2 * * *': minute, hour, day of month, month, day of week"))]
+    pub schedule: Option<String>,
+    /// When backups are tried, as in the plan; without it, when the plan says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
+    pub drill: Option<String>,
 }
 
 /// The first administrator.
@@ -185,7 +205,7 @@ pub struct TenantStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, DatabaseReady, AppReady, Isolated, Paused.
+    /// Ready, DatabaseReady, AppReady, BackupRecent, BackupVerified, Isolated, Paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -208,6 +228,48 @@ pub struct TenantStatus {
     /// Version of the database schema, as the last migration reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<i64>,
+    /// The newest backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<LastBackup>,
+    /// The newest drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_drill: Option<LastDrill>,
+}
+
+/// A backup that was restored into a database of its own, or was tried to be.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastDrill {
+    /// When it began.
+    pub at: Time,
+    /// `Verified`, or what failed.
+    pub result: String,
+    /// Name of the backup in the store; not known of every drill that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// What would have been lost: the age of the backup when the drill began, for example `7h12m0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpo: Option<String>,
+    /// How long it would have taken: from the first byte to the last check, for example `4s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rto: Option<String>,
+    /// Rows of all tables, as many as the backup had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
+}
+
+/// A backup that is in the store.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastBackup {
+    /// Its name in the store.
+    pub backup: String,
+    /// The moment whose data it holds.
+    pub created_at: Time,
+    /// Its size in the store, in bytes.
+    pub size: i64,
+    /// Version of the database schema.
+    pub schema_version: i64,
 }
 
 /// A web address that leads to the tenant.

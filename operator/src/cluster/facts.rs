@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
-        batch::v1::{Job, JobCondition},
+        batch::v1::{CronJob, Job, JobCondition},
         core::v1::{
             ConfigMap, ContainerState, ContainerStatus, LimitRange, Namespace, PersistentVolumeClaim, Pod,
             ResourceQuota, Secret, Service, ServiceAccount,
@@ -38,6 +38,7 @@ pub enum Kind {
     StatefulSet,
     Deployment,
     Job,
+    CronJob,
     Pod,
     Ingress,
     HttpRoute,
@@ -95,6 +96,8 @@ pub struct NamespaceFacts {
     pub schema_version: Option<i64>,
     /// Annotation: the last migration Job that reported success.
     pub migrated: Option<String>,
+    /// Annotation: the public key of the tenant's backups.
+    pub backup_recipient: Option<String>,
     /// Why a terminating namespace is still there.
     pub held_by: Option<String>,
 }
@@ -219,6 +222,7 @@ plain!(
     Secret,
     Service,
     PodDisruptionBudget,
+    CronJob,
     Ingress,
 );
 
@@ -244,6 +248,7 @@ impl ChildKind for Namespace {
             release: annotation(names::RELEASE),
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
+            backup_recipient: annotation(names::BACKUP_RECIPIENT),
             held_by,
         };
         Facts::Namespace(facts.into())

@@ -8,13 +8,13 @@
 //!
 //! | group | resources | verbs |
 //! |---|---|---|
-//! | `tenantry.dev` | `tenants`, `plans`, `releases` | list, watch, patch |
+//! | `tenantry.dev` | `tenants`, `plans`, `releases`, `backupstores` | list, watch, patch |
 //! | `tenantry.dev` | `tenants` | get |
 //! | `tenantry.dev` | `tenants/status` | patch |
 //! | (core) | `namespaces` | get, list, watch, create, patch, delete |
 //! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | list, watch |
 //! | `apps` | `deployments`, `statefulsets` | list, watch |
-//! | `batch` | `jobs` | list, watch |
+//! | `batch` | `jobs`, `cronjobs` | list, watch |
 //! | `networking.k8s.io` | `networkpolicies` | list, watch |
 //! | `policy` | `poddisruptionbudgets` | list, watch |
 //! | `rbac.authorization.k8s.io` | `rolebindings` | list, watch, create, patch |
@@ -35,6 +35,7 @@
 //! | (core) | `pods` | patch |
 //! | `apps` | `deployments`, `statefulsets` | create, patch, delete |
 //! | `batch` | `jobs` | create, delete |
+//! | `batch` | `cronjobs` | create, patch, delete |
 //! | `networking.k8s.io` | `networkpolicies` | create, patch, delete |
 //! | `policy` | `poddisruptionbudgets` | create, patch, delete |
 //! | `networking.k8s.io` | `ingresses`, when routing is `Ingress` | create, patch, delete |

@@ -226,6 +226,7 @@ fn context(
         tenants: ours.tenants,
         plans: ours.plans,
         releases: ours.releases,
+        stores: ours.stores,
         malformed: ours.malformed,
         wake: bell.wake.clone(),
         backoff: Backoff::new(random_jitter),
@@ -244,7 +245,8 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     }
     ours.tenants.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.plans.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
-    ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)
+    ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.stores.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 
 /// The route table that is there, asked for until it is known: who has which host may stand nowhere else. Without our gateway
@@ -295,7 +297,15 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
     tasks.spawn(settle::keep("references", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
         async move {
-            references::settle(&ctx.cluster, &ctx.tenants, &ctx.plans, &ctx.releases, &ctx.malformed).await
+            references::settle(
+                &ctx.cluster,
+                &ctx.tenants,
+                &ctx.plans,
+                &ctx.releases,
+                &ctx.stores,
+                &ctx.malformed,
+            )
+            .await
         }
     }));
     let (this, changed) = (ctx.clone(), bell.malformed.clone());

@@ -1,7 +1,7 @@
 //! Every metric of the operator, in one struct. Labels are static words, kinds and plan names, never error texts.
 //!
-//! Counters and histograms have no label per tenant. The one gauge that names tenants shows only those that are not ready,
-//! so that an alert can say which and why.
+//! Counters and histograms have no label per tenant. The gauges that name tenants show only those that are not ready or whose
+//! backups are overdue or unproven, so that an alert can say which and why.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,8 @@ pub struct Metrics {
     tenants: GaugeVec,
     conditions: GaugeVec,
     not_ready: GaugeVec,
+    backup_overdue: GaugeVec,
+    backup_unverified: GaugeVec,
     api_writes: IntCounterVec,
     watch_failures: IntCounterVec,
     routes: IntGauge,
@@ -68,6 +70,16 @@ impl Metrics {
                 "1 for each tenant that is not ready",
                 &["tenant", "reason"],
             )?,
+            backup_overdue: gauge_vec(
+                "tenant_backup_overdue",
+                "1 for each tenant whose newest backup is older than its schedule allows",
+                &["tenant"],
+            )?,
+            backup_unverified: gauge_vec(
+                "tenant_backup_unverified",
+                "1 for each tenant whose last drill failed or is longer ago than its schedule allows",
+                &["tenant"],
+            )?,
             api_writes: counter_vec(
                 "api_writes_total",
                 "Writing requests to the API server",
@@ -95,7 +107,7 @@ impl Metrics {
         let build =
             Gauge::with_opts(Opts::new("build_info", "Version of the operator").const_labels(labels.into()))?;
         build.set(1.0);
-        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+        let all: [Box<dyn prometheus::core::Collector>; 17] = [
             Box::new(build),
             Box::new(self.reconcile_seconds.clone()),
             Box::new(self.reconciling.clone()),
@@ -105,6 +117,8 @@ impl Metrics {
             Box::new(self.tenants.clone()),
             Box::new(self.conditions.clone()),
             Box::new(self.not_ready.clone()),
+            Box::new(self.backup_overdue.clone()),
+            Box::new(self.backup_unverified.clone()),
             Box::new(self.api_writes.clone()),
             Box::new(self.watch_failures.clone()),
             Box::new(self.routes.clone()),
@@ -175,17 +189,28 @@ impl Metrics {
         let mut by_plan: BTreeMap<(String, &'static str), f64> = BTreeMap::new();
         let mut by_condition: BTreeMap<(String, String), f64> = BTreeMap::new();
         self.not_ready.reset();
+        self.backup_overdue.reset();
+        self.backup_unverified.reset();
         for tenant in tenants {
             *by_plan.entry((tenant.spec.plan.clone(), tenant.spec.state.as_str())).or_default() += 1.0;
             let status = tenant.status.clone().unwrap_or_default();
             for condition in &status.conditions {
                 *by_condition.entry((condition.type_.clone(), condition.status.clone())).or_default() += 1.0;
             }
+            let name = tenant.metadata.name.as_deref().unwrap_or_default();
+            for (type_, gauge) in [
+                (conditions::BACKUP_RECENT, &self.backup_overdue),
+                (conditions::BACKUP_VERIFIED, &self.backup_unverified),
+            ] {
+                let condition = conditions::find(&status.conditions, type_);
+                if condition.is_some_and(|condition| condition.status == "False") {
+                    gauge.with_label_values(&[name]).set(1.0);
+                }
+            }
             let ready = conditions::find(&status.conditions, conditions::READY);
             if ready.is_none_or(|condition| condition.status != "True") {
                 let reason =
                     ready.map_or(conditions::reasons::NOT_OBSERVED, |condition| condition.reason.as_str());
-                let name = tenant.metadata.name.as_deref().unwrap_or_default();
                 self.not_ready.with_label_values(&[name, reason]).set(1.0);
             }
         }
@@ -217,7 +242,10 @@ impl Drop for ReconcileTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::{
+        api::conditions::{Verdict, set_condition},
+        testing,
+    };
 
     #[test]
     fn what_an_alert_needs_is_there() {
@@ -226,11 +254,18 @@ mod tests {
         metrics.api_write("apply", "Service", true);
         metrics.malformed_objects("Tenant", 1);
         drop(metrics.reconcile_started(Some(Duration::from_millis(3))));
-        let tenant = testing::tenant();
+        let mut tenant = testing::tenant();
+        let overdue = Verdict::no(conditions::reasons::BACKUP_OVERDUE, "a backup is overdue");
+        let conditions = &mut tenant.status.get_or_insert_default().conditions;
+        set_condition(conditions, conditions::BACKUP_RECENT, overdue, None, jiff::Timestamp::UNIX_EPOCH);
+        let failed = Verdict::no(conditions::reasons::DRILL_FAILED, "rows differ");
+        set_condition(conditions, conditions::BACKUP_VERIFIED, failed, None, jiff::Timestamp::UNIX_EPOCH);
         let text = metrics.render([&tenant].into_iter(), 2).unwrap();
         for line in [
             r#"tenantry_tenants{plan="standard",state="Active"} 1"#,
             r#"tenantry_tenant_not_ready{reason="NotObserved",tenant="acme"} 1"#,
+            r#"tenantry_tenant_backup_overdue{tenant="acme"} 1"#,
+            r#"tenantry_tenant_backup_unverified{tenant="acme"} 1"#,
             r#"tenantry_reconcile_errors_total{reason="PlanNotFound"} 1"#,
             r#"tenantry_api_writes_total{kind="Service",result="ok",verb="apply"} 1"#,
             "tenantry_queue_length 2",

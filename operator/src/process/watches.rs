@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Debug, pin::pin, sync::Arc};
 use futures::{StreamExt, channel::mpsc::UnboundedSender};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    batch::v1::Job,
+    batch::v1::{CronJob, Job},
     core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     args::{Routing, RoutingArgs},
     cluster::{
         Cluster,
@@ -74,6 +74,7 @@ pub(super) struct Ours {
     pub(super) tenants: Store<Tenant>,
     pub(super) plans: Store<Plan>,
     pub(super) releases: Store<Release>,
+    pub(super) stores: Store<BackupStore>,
     pub(super) malformed: Arc<Registry>,
 }
 
@@ -103,6 +104,7 @@ pub(super) fn follow_children(
         start::<StatefulSet>(cluster, bell, tasks),
         start::<Deployment>(cluster, bell, tasks),
         start::<Job>(cluster, bell, tasks),
+        start::<CronJob>(cluster, bell, tasks),
         start::<Pod>(cluster, bell, tasks),
     ];
     // The operator has rights to these only when they are asked for.
@@ -148,7 +150,15 @@ pub(super) fn follow_ours(
                 || tenant.spec.release.as_deref().is_some_and(|wanted| is_absent(&known, wanted))
         });
     }));
-    Ours { tenants, plans, releases, malformed }
+    let keeper = Keeper::<BackupStore>::new(&malformed);
+    let stores = keeper.writer.as_reader();
+    let (to, fleet, plans_known) = (bell.clone(), tenants.clone(), plans.clone());
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
+        let plans = plans_known
+            .state_filter(|plan| plan.spec.backup.as_ref().is_some_and(|backup| backup.store == name));
+        wake_users(&to, &fleet, |tenant| plans.iter().any(|plan| plan.name_any() == tenant.spec.plan));
+    }));
+    Ours { tenants, plans, releases, stores, malformed }
 }
 
 fn wake_users(bell: &Bell, tenants: &Store<Tenant>, uses: impl Fn(&Tenant) -> bool) {

@@ -20,9 +20,9 @@ use super::{path::Prefix, problem::Problem};
 use crate::names;
 
 /// For whom tokens must be meant.
-pub const AUDIENCE: &str = "tenantry-store";
+pub const AUDIENCE: &str = names::STORE;
 /// The service account of a tenant's Jobs.
-pub const ACCOUNT: &str = "store";
+pub const ACCOUNT: &str = names::child::STORE;
 
 /// How long an answer is believed. A Job makes a few requests one after the other.
 const BELIEVED: SignedDuration = SignedDuration::from_secs(20);

@@ -19,13 +19,14 @@ use crate::{
         build::{self, CREDENTIAL_KEYS, Children, Credentials, SIGN_IN_KEYS, SignIn},
         course::{self, Course},
         entitlement::{self, Entitlement},
-        observe::{Observed, missing_keys},
+        observe::{Observed, missing_keys, recipient_in},
         validate::ValidTenant,
     },
 };
 
 /// Kinds of which anything that we made and no longer want is removed. Never data: no claims, no Secrets.
-const PRUNED: [Kind; 5] = [
+const PRUNED: [Kind; 6] = [
+    Kind::CronJob,
     Kind::NetworkPolicy,
     Kind::Service,
     Kind::ServiceAccount,
@@ -42,8 +43,10 @@ pub(super) async fn apply(
     observed: &Observed,
 ) -> Result<(), Error> {
     let entitlement = entitlement::next(entitlement::content(tenant), &known_entitlements(observed));
-    let children = build::build(tenant, course, &entitlement, &ctx.settings).map_err(Error::Encode)?;
-    let wanted = wanted(&children);
+    let recipient = observed.backup_recipient();
+    let children = build::build(tenant, course, &entitlement, recipient.as_deref(), &ctx.settings)
+        .map_err(Error::Encode)?;
+    let wanted = wanted(tenant, &children);
     // Many requests at once make a large future; it lives on the heap.
     Box::pin(apply_children(ctx, tenant, course, observed, children)).await?;
     hand_over_entitlement(ctx, tenant, &entitlement, observed).await?;
@@ -76,6 +79,8 @@ async fn apply_children(
         database,
         migration,
         app,
+        backup,
+        drill,
     } = children;
     let (cluster, seen) = (&ctx.cluster, &observed.seen);
     cluster.apply_namespace(seen, &namespace).await.map_err(Error::Cluster)?;
@@ -96,19 +101,23 @@ async fn apply_children(
                 cluster.apply_unwatched(observed.entitlement.as_ref(), &entitlement),
                 ensure_sign_in(ctx, tenant, course, observed),
                 ensure_pull_secrets(ctx, tenant, observed),
+                ensure_backup_identity(ctx, tenant, observed),
             )
         },
     );
-    let (quota, limits, claim, init, file, sign_in, pull) = needed;
-    let (database, app, migration, budgets) = tokio::join!(
+    let (quota, limits, claim, init, file, sign_in, pull, identity) = needed;
+    let (database, app, migration, budgets, backup, drill) = tokio::join!(
         cluster.apply(seen, &database),
         apply_if(cluster, seen, app.as_ref()),
         create_if_absent(cluster, seen, migration.as_ref()),
         all(cluster, seen, &budgets),
+        apply_if(cluster, seen, backup.as_ref()),
+        apply_if(cluster, seen, drill.as_ref()),
     );
     sign_in?;
     pull?;
-    let applied = [accounts, policies, front, app, migration, budgets].into_iter();
+    identity?;
+    let applied = [accounts, policies, front, app, migration, budgets, backup, drill].into_iter();
     let single = [quota, limits, claim, init, file, database].into_iter().map(|result| result.map(drop));
     applied.chain(single).collect::<Result<(), _>>().map_err(Error::Cluster)
 }
@@ -182,6 +191,37 @@ async fn ensure_sign_in(
         None => {
             let random = SignIn { token: (ctx.random)() };
             ctx.cluster.create(&build::sign_in(tenant, &random)).await.map_err(Error::Cluster)
+        }
+    }
+}
+
+/// Made once: with another key, the backups that there are could never be read again.
+async fn ensure_backup_identity(
+    ctx: &Context,
+    tenant: &ValidTenant,
+    observed: &Observed,
+) -> Result<(), Error> {
+    if tenant.backup.is_none() {
+        return Ok(());
+    }
+    let name = child::BACKUP_IDENTITY;
+    let recorded = observed.seen.namespace().and_then(|(_, facts)| facts.backup_recipient.clone());
+    let lost = |recipient| Error::BackupKeyLost { namespace: tenant.namespace.clone(), recipient };
+    match (&observed.backup_identity, recorded) {
+        (Some(secret), recorded) => {
+            complete(tenant, name, secret, &build::IDENTITY_KEYS)?;
+            let present = recipient_in(secret);
+            recorded
+                .filter(|recorded| present.as_ref() != Some(recorded))
+                .map_or(Ok(()), |key| Err(lost(key)))
+        }
+        (None, Some(recorded)) => Err(lost(recorded)),
+        (None, None) => {
+            let secret = build::backup_identity(tenant, (ctx.random)());
+            ctx.cluster.create(&secret).await.map_err(Error::Cluster)?;
+            // What is written down is what was kept, whoever made it.
+            let _ = ctx.wake.unbounded_send(tenant.name.to_string());
+            Ok(())
         }
     }
 }
@@ -263,13 +303,20 @@ async fn delete_secret(ctx: &Context, tenant: &ValidTenant, name: &str) -> Resul
     ctx.cluster.delete::<Secret>(&tenant.namespace, name, &uid).await.map_err(Error::Cluster)
 }
 
-/// Kind and name of all children that there should be, of those kinds that are pruned.
-fn wanted(children: &Children) -> Vec<(Kind, String)> {
+/// Kind and name of all children that there should be, of those kinds that are pruned. The CronJobs of backups and drills should
+/// also be there while they must stay as they are.
+fn wanted(tenant: &ValidTenant, children: &Children) -> Vec<(Kind, String)> {
     names(&children.network_policies)
         .chain(names(&children.services))
         .chain(names(&children.service_accounts))
         .chain(names(&children.budgets))
         .chain(names(std::slice::from_ref(&children.quota)))
+        .chain(
+            tenant
+                .backup
+                .iter()
+                .flat_map(|_| [child::BACKUP, child::DRILL].map(|name| (Kind::CronJob, name.to_owned()))),
+        )
         .collect()
 }
 
@@ -286,6 +333,7 @@ async fn prune(
     wanted: &[(Kind, String)],
 ) -> Result<(), Error> {
     use k8s_openapi::api::{
+        batch::v1::CronJob,
         core::v1::{ResourceQuota, Service, ServiceAccount},
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
@@ -304,6 +352,7 @@ async fn prune(
     for (key, child) in unwanted {
         let (name, uid) = (&key.name, &child.uid);
         match key.kind {
+            Kind::CronJob => cluster.delete::<CronJob>(namespace, name, uid).await,
             Kind::NetworkPolicy => cluster.delete::<NetworkPolicy>(namespace, name, uid).await,
             Kind::Service => cluster.delete::<Service>(namespace, name, uid).await,
             Kind::ServiceAccount => cluster.delete::<ServiceAccount>(namespace, name, uid).await,

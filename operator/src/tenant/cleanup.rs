@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    batch::v1::Job,
+    batch::v1::{CronJob, Job},
     core::v1::PersistentVolumeClaim,
 };
 use kube::ResourceExt;
@@ -37,7 +37,7 @@ impl Step {
     fn describe(self) -> &'static str {
         match self {
             Self::App => "the CRM",
-            Self::Jobs => "the migration jobs",
+            Self::Jobs => "the jobs",
             Self::Database => "the database",
             Self::Volume => "the volume",
             Self::Namespace => "the namespace",
@@ -65,7 +65,11 @@ impl Step {
         let pods = |component| seen.all_pods(component).any(|(_, _, pod)| !pod.ended);
         match self {
             Self::App => (of(Kind::Deployment, Some(child::CRM)), pods(Component::Crm)),
-            Self::Jobs => (of(Kind::Job, None), pods(Component::Migrate)),
+            // First what would make more of them.
+            Self::Jobs => (
+                [of(Kind::CronJob, None), of(Kind::Job, None)].concat(),
+                [Component::Migrate, Component::Backup, Component::Drill].into_iter().any(pods),
+            ),
             Self::Database => (of(Kind::StatefulSet, Some(child::DATABASE)), pods(Component::Database)),
             Self::Volume => (of(Kind::PersistentVolumeClaim, Some(child::DATABASE)), false),
             Self::Namespace => (of(Kind::Namespace, None), false),
@@ -126,6 +130,7 @@ async fn delete(ctx: &Context, key: &Key, uid: &str) -> Result<(), Error> {
     let (cluster, namespace, name) = (&ctx.cluster, &key.namespace, &key.name);
     let deleted = match key.kind {
         Kind::Deployment => cluster.delete::<Deployment>(namespace, name, uid).await,
+        Kind::CronJob => cluster.delete::<CronJob>(namespace, name, uid).await,
         Kind::Job => cluster.delete::<Job>(namespace, name, uid).await,
         Kind::StatefulSet => cluster.delete::<StatefulSet>(namespace, name, uid).await,
         Kind::PersistentVolumeClaim => cluster.delete::<PersistentVolumeClaim>(namespace, name, uid).await,

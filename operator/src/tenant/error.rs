@@ -86,6 +86,17 @@ pub enum Error {
         /// Where it should be.
         namespace: String,
     },
+    /// The key pair of the backups is gone, or another one is there.
+    #[error(
+        "Secret backup-identity in namespace {namespace} is not the one that the backups so far were made with (public key {recipient}), and no other can read them: put it back. If it is lost for good, delete the Secret and remove the annotation {annotation} from the namespace: then a new key is made, and older backups can be read only with the store's recovery keys",
+        annotation = crate::names::BACKUP_RECIPIENT
+    )]
+    BackupKeyLost {
+        /// Where it should be.
+        namespace: String,
+        /// Its public half.
+        recipient: String,
+    },
     /// A Secret lacks keys.
     #[error(
         "Secret {name} in namespace {namespace} lacks {missing}: put it back as it was, or delete it if nothing uses it yet"
@@ -127,7 +138,7 @@ impl Error {
             Self::ReleaseMalformed { .. } => "ReleaseMalformed",
             Self::ForeignNamespace { .. } => "ForeignNamespace",
             Self::NamespaceTerminating { .. } => "NamespaceTerminating",
-            Self::SecretLost { .. } => "SecretLost",
+            Self::SecretLost { .. } | Self::BackupKeyLost { .. } => "SecretLost",
             Self::SecretIncomplete { .. } => "SecretIncomplete",
             Self::PullSecretMissing { .. } => "PullSecretMissing",
             Self::Encode(_) => "EncodeFailed",
@@ -158,6 +169,7 @@ impl Error {
             // These wait for objects that are not watched.
             Self::ForeignNamespace { .. }
             | Self::SecretLost { .. }
+            | Self::BackupKeyLost { .. }
             | Self::SecretIncomplete { .. }
             | Self::PullSecretMissing { .. }
             | Self::Cluster(_) => false,

@@ -30,7 +30,7 @@ use kube::{
 };
 
 use crate::{
-    api::{Plan, Release, Tenant, TenantStatus, conditions},
+    api::{BackupStore, Plan, Release, Tenant, TenantStatus, conditions},
     args::{Routing, RunArgs},
     cluster::{Cluster, Severity, cache, facts::Kind},
     malformed,
@@ -66,6 +66,8 @@ pub struct Context {
     pub plans: Store<Plan>,
     /// All releases.
     pub releases: Store<Release>,
+    /// All backup stores.
+    pub stores: Store<BackupStore>,
     /// Objects of these kinds that cannot be read.
     pub malformed: Arc<malformed::Registry>,
     /// Who has which host; the lock makes one writer of many reconciles.
@@ -164,7 +166,8 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     let course = course::decide(&valid, &observed.seen, running, (ctx.now)());
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
-    apply::apply(ctx, &valid, &course, &hosts.granted, &observed).await
+    // What is to be applied is large; it lives on the heap.
+    Box::pin(apply::apply(ctx, &valid, &course, &hosts.granted, &observed)).await
 }
 
 /// Nobody would ever remove a namespace that is made for a Tenant that is gone, and watches may not have told yet.
@@ -193,7 +196,8 @@ fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<Vali
     observed.namespace.check(tenant)?;
     let storage =
         observed.seen.claim(crate::names::child::DATABASE).and_then(|claim| claim.requested.as_deref());
-    validate::validate(tenant, plan, release, storage, &ctx.settings).map_err(Error::Invalid)
+    validate::validate(tenant, plan, release, observed.store.as_deref(), storage, &ctx.settings)
+        .map_err(Error::Invalid)
 }
 
 /// Nothing is made before the finalizer is there, or a deletion in between would leave it behind.

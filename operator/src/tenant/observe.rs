@@ -9,14 +9,14 @@ use kube::{
 };
 
 use crate::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     cluster::{
         cache::Snapshot,
         facts::{ChildKind, Facts, Kind, NamespaceFacts},
     },
     malformed::Registry,
     names::{self, child},
-    tenant::{Context, Error, validate::ValidRelease},
+    tenant::{Context, Error, build, validate::ValidRelease},
 };
 
 /// What there is.
@@ -30,10 +30,14 @@ pub struct Observed {
     pub plan: Result<Arc<Plan>, Missing>,
     /// The release, if there is one that can be read.
     pub release: Result<Arc<Release>, Missing>,
+    /// The store of the plan's backups, if there is one that can be read.
+    pub store: Option<Arc<BackupStore>>,
     /// The release that runs, if its object still exists.
     pub running_release: Option<ValidRelease>,
     /// The passwords.
     pub credentials: Option<Secret>,
+    /// The key pair of backups.
+    pub backup_identity: Option<Secret>,
     /// The sign-in link.
     pub sign_in: Option<Secret>,
     /// Init script and access rules.
@@ -111,6 +115,12 @@ impl NamespaceState {
 }
 
 impl Observed {
+    /// The public key of the tenant's backups: what the Secret says, or what was written down when it was made.
+    pub fn backup_recipient(&self) -> Option<String> {
+        let recorded = self.seen.namespace().and_then(|(_, facts)| facts.backup_recipient.clone());
+        recorded.or_else(|| self.backup_identity.as_ref().and_then(recipient_in))
+    }
+
     /// The plan and the release, or the reason for leaving everything as it is.
     pub fn references(&self, tenant: &Tenant) -> Result<(&Plan, &Release), Error> {
         let plan = self.plan.as_deref().map_err(|missing| {
@@ -137,14 +147,19 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     let seen = ctx.cluster.cache().snapshot(&namespace);
     let state = namespace_state(tenant, ctx, &seen, &namespace).await?;
     let running = seen.namespace().and_then(|(_, facts)| facts.release.clone());
+    let plan = find(&ctx.plans, &ctx.malformed, &tenant.spec.plan);
+    let backup = plan.as_ref().ok().and_then(|plan| plan.spec.backup.as_ref());
+    let store = backup.and_then(|backup| ctx.stores.get(&ObjectRef::new(&backup.store)));
     let mut observed = Observed {
         namespace: state,
-        plan: find(&ctx.plans, &ctx.malformed, &tenant.spec.plan),
+        plan,
+        store,
         release: find(&ctx.releases, &ctx.malformed, tenant.spec.release.as_deref().unwrap_or_default()),
         running_release: running
             .and_then(|name| find(&ctx.releases, &ctx.malformed, &name).ok())
             .map(|release| ValidRelease::of(&release)),
         credentials: None,
+        backup_identity: None,
         sign_in: None,
         database_init: None,
         entitlement: None,
@@ -174,12 +189,16 @@ async fn read_by_name(
     let reissue = tenant.annotations().get(names::REISSUE_SIGN_IN).map(String::as_str);
     let sign_in = names::sign_in_secret(reissue);
     let cluster = &ctx.cluster;
+    let has_backups = observed.plan.as_ref().is_ok_and(|plan| plan.spec.backup.is_some());
+    let backup_identity =
+        async { if has_backups { cluster.get(namespace, child::BACKUP_IDENTITY).await } else { Ok(None) } };
     let copies = ctx.settings.image_pull_secrets.iter().map(|name| async {
         let copy = cluster.get(namespace, name).await?;
         Ok(PullSecret { name: name.clone(), source: None, copy })
     });
-    let (credentials, sign_in, database_init, entitlement, pull_secrets) = tokio::try_join!(
+    let (credentials, backup_identity, sign_in, database_init, entitlement, pull_secrets) = tokio::try_join!(
         cluster.get(namespace, child::DATABASE_CREDENTIALS),
+        backup_identity,
         cluster.get(namespace, &sign_in),
         cluster.get(namespace, child::DATABASE_INIT),
         cluster.get(namespace, child::ENTITLEMENT),
@@ -187,6 +206,7 @@ async fn read_by_name(
     )
     .map_err(Error::Cluster)?;
     observed.credentials = credentials;
+    observed.backup_identity = backup_identity;
     observed.sign_in = sign_in;
     observed.database_init = database_init;
     observed.entitlement = entitlement;
@@ -255,6 +275,12 @@ where
             more => format!("one of {more}, such as {}", known[..SHOWN].join(", ")),
         })
     })
+}
+
+/// The public key in the Secret with the key pair of backups.
+pub fn recipient_in(identity: &Secret) -> Option<String> {
+    let bytes = identity.data.as_ref()?.get(build::RECIPIENT)?;
+    String::from_utf8(bytes.0.clone()).ok()
 }
 
 /// What a Secret lacks of the keys that it must have.

@@ -1,6 +1,7 @@
-//! What a migration reports: the termination message of its pod, read as the words of a stranger.
+//! What Jobs report: the termination messages of their pods, read as the words of a stranger.
 
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::cluster::facts::PodFacts;
 
@@ -28,6 +29,62 @@ pub enum Outcome {
     },
 }
 
+/// What is known of a backup from its pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// It has not ended.
+    Pending,
+    /// It is in the store.
+    Done(BackedUp),
+    /// It is not; what it said, made safe.
+    Failed {
+        /// For people: what failed.
+        what: String,
+    },
+}
+
+/// What is known of a drill from its pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drill {
+    /// It has not ended.
+    Pending,
+    /// The backup came back whole.
+    Done(Drilled),
+    /// It did not; what it said, made safe.
+    Failed {
+        /// For people: what failed.
+        what: String,
+    },
+}
+
+/// A backup that came back whole.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drilled {
+    /// Its name in the store.
+    pub backup: String,
+    /// The moment whose data it holds.
+    pub created_at: Timestamp,
+    /// From the first byte to the last check, in seconds.
+    pub restored_in: i64,
+    /// Rows of all tables.
+    pub rows: i64,
+}
+
+/// A backup that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackedUp {
+    /// Its name in the store.
+    pub backup: String,
+    /// The moment whose data it holds.
+    pub created_at: Timestamp,
+    /// Its size in the store, in bytes.
+    pub size: i64,
+    /// Version of the database schema.
+    pub schema_version: i64,
+}
+
 /// More than the app writes; a longer message is not a report.
 const MAX_REPORT_BYTES: usize = 2048;
 
@@ -52,6 +109,63 @@ pub fn outcome<'a>(pods: impl Iterator<Item = (&'a PodFacts, Option<jiff::Timest
     let mut ended =
         outcomes.into_iter().map(|(_, outcome)| outcome).filter(|outcome| *outcome != Outcome::Pending);
     ended.next_back().unwrap_or(Outcome::Pending)
+}
+
+/// What the pod of a backup shows.
+pub fn backup(pod: &PodFacts) -> Backup {
+    let plausible =
+        |report: &BackedUp| is_name(&report.backup) && 0 < report.size && 0 <= report.schema_version;
+    match done(pod, "backup", "BackedUp", plausible) {
+        None => Backup::Pending,
+        Some(Ok(done)) => Backup::Done(done),
+        Some(Err(what)) => Backup::Failed { what },
+    }
+}
+
+/// What the pod of a drill shows.
+pub fn drill(pod: &PodFacts) -> Drill {
+    let plausible = |report: &Drilled| is_name(&report.backup) && 0 <= report.restored_in && 0 <= report.rows;
+    match done(pod, "drill", "Drilled", plausible) {
+        None => Drill::Pending,
+        Some(Ok(done)) => Drill::Done(done),
+        Some(Err(what)) => Drill::Failed { what },
+    }
+}
+
+/// How the container of that name ended, if it has: with a plausible report of success, or with what it said instead.
+fn done<T: DeserializeOwned>(
+    pod: &PodFacts,
+    container: &str,
+    success: &str,
+    plausible: impl Fn(&T) -> bool,
+) -> Option<Result<T, String>> {
+    let container = pod.containers.iter().find(|known| known.name == container)?;
+    let ended = container.ended.as_ref()?;
+    let message = if ended.message.len() <= MAX_REPORT_BYTES { ended.message.as_str() } else { "" };
+    let Ok(report) = serde_json::from_str::<Report>(message) else {
+        let reason = word(&ended.reason);
+        return Some(Err(format!(
+            "it ended with exit code {} ({reason}) and did not say why",
+            ended.exit_code
+        )));
+    };
+    let done = serde_json::from_str(message).ok().filter(plausible);
+    Some(match (ended.exit_code, done) {
+        (0, Some(done)) if report.code == success => Ok(done),
+        _ => Err(describe(&report)),
+    })
+}
+
+/// The name of a backup is a path in the store and a word on a screen.
+fn is_name(backup: &str) -> bool {
+    let shape = |(at, byte): (usize, u8)| match at {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        16 => byte == b'-',
+        17.. => byte.is_ascii_lowercase() || byte.is_ascii_digit(),
+        _ => byte.is_ascii_digit(),
+    };
+    backup.len() == 23 && backup.bytes().enumerate().all(shape)
 }
 
 fn of_pod(pod: &PodFacts) -> Outcome {
@@ -95,9 +209,17 @@ mod tests {
     use crate::cluster::facts::{ContainerFacts, Ended};
 
     fn pod(exit_code: i32, message: &str) -> PodFacts {
+        named("backup", exit_code, message)
+    }
+
+    fn named(name: &str, exit_code: i32, message: &str) -> PodFacts {
         let ended = Ended { exit_code, reason: "Error".into(), message: message.into() };
         PodFacts {
-            containers: vec![ContainerFacts { ended: Some(ended), ..ContainerFacts::default() }],
+            containers: vec![ContainerFacts {
+                name: name.into(),
+                ended: Some(ended),
+                ..ContainerFacts::default()
+            }],
             ..PodFacts::default()
         }
     }
@@ -129,6 +251,53 @@ mod tests {
         );
         let what = "MigrationFailed in migration 2, SQLSTATE 23505, constraint company_name_key".to_owned();
         assert_eq!(of(&[bad]), Outcome::Failed { what });
+    }
+
+    const BACKED_UP: &str = r#"{"code":"BackedUp","backup":"20261122T132501Z-ab12cd","createdAt":"2026-11-22T13:25:01Z","size":4096,"schemaVersion":3}"#;
+
+    #[test]
+    fn a_drill_is_done_when_its_own_container_says_so() {
+        let report = r#"{"code":"Drilled","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","restoredIn":2,"rows":42,"schemaVersion":3}"#;
+        let done = Drilled {
+            backup: "20261122T010000Z-k3v9x2".into(),
+            created_at: "2026-11-22T01:00:00.25Z".parse().unwrap(),
+            restored_in: 2,
+            rows: 42,
+        };
+        assert_eq!(drill(&named("drill", 0, report)), Drill::Done(done));
+        assert_eq!(drill(&named("postgres", 0, report)), Drill::Pending);
+        let negative = report.replace(":42", ":-1");
+        assert_eq!(
+            drill(&named("drill", 0, &negative)),
+            Drill::Failed { what: "Drilled at schema version 3".into() }
+        );
+        let differs = r#"{"code":"RowsDiffer","tables":1,"table":"company"}"#;
+        assert_eq!(drill(&named("drill", 1, differs)), Drill::Failed { what: "RowsDiffer".into() });
+    }
+
+    #[test]
+    fn a_backup_is_done_when_it_says_so_in_full() {
+        let done = BackedUp {
+            backup: "20261122T132501Z-ab12cd".into(),
+            created_at: "2026-11-22T13:25:01Z".parse().unwrap(),
+            size: 4096,
+            schema_version: 3,
+        };
+        assert_eq!(backup(&pod(0, BACKED_UP)), Backup::Done(done));
+        assert_eq!(backup(&PodFacts::default()), Backup::Pending);
+    }
+
+    #[rstest]
+    #[case::other_exit_code(1, BACKED_UP.to_owned(), "BackedUp")]
+    #[case::missing(0, String::new(), "it ended with exit code 0 (Error) and did not say why")]
+    #[case::too_long(0, BACKED_UP.replace("Z-ab12cd", &"a".repeat(2048)), "it ended with exit code 0")]
+    #[case::not_a_name(0, BACKED_UP.replace("-ab12cd", "/../../"), "BackedUp")]
+    #[case::no_size(0, BACKED_UP.replace("4096", "0"), "BackedUp")]
+    #[case::no_time(0, BACKED_UP.replace("2026-11-22T13", "yesterday"), "BackedUp")]
+    #[case::a_code(1, r#"{"code":"DoorUnreachable"}"#.to_owned(), "DoorUnreachable")]
+    fn any_other_end_is_a_failure(#[case] exit_code: i32, #[case] message: String, #[case] what: &str) {
+        let Backup::Failed { what: said } = backup(&pod(exit_code, &message)) else { panic!("{message}") };
+        assert!(said.starts_with(what), "{said}");
     }
 
     #[test]

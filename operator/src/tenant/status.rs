@@ -1,5 +1,8 @@
 //! What the status says. Pure: everything follows from the arguments, and an unchanged world gives an unchanged status.
 
+mod backup;
+mod drill;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -41,6 +44,10 @@ pub fn status(
     } else {
         Verdict::no(reasons::NOT_PAUSED, "")
     };
+    let last_backup = backup::newest(old.last_backup.as_ref(), seen, now);
+    let backup_recent = backup::recent(tenant, progress.valid.as_ref(), last_backup.as_ref(), seen, now);
+    let last_drill = drill::newest(old.last_drill.as_ref(), seen);
+    let backup_verified = drill::verified(tenant, progress.valid.as_ref(), last_drill.as_ref(), now);
     let routes = diagnose::routes(seen, progress.routes_not_supported);
     let ready = ready(tenant, progress, outcome, &namespace, [&database, &app, &isolated], routes);
 
@@ -52,15 +59,32 @@ pub fn status(
         (conditions::APP_READY, app),
         (conditions::ISOLATED, isolated),
         (conditions::PAUSED, paused),
-    ] {
+    ]
+    .into_iter()
+    .chain(of_backups(old, conditions::BACKUP_RECENT, backup_recent))
+    .chain(of_backups(old, conditions::BACKUP_VERIFIED, backup_verified))
+    {
         set_condition(&mut all, type_, verdict, generation, now);
     }
     let recorded = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
     TenantStatus {
         observed_generation: generation,
         conditions: all,
+        last_backup,
+        last_drill,
         ..facts(tenant, old, progress, outcome, recorded)
     }
+}
+
+/// What is not known now was known before, or was never.
+fn of_backups(
+    old: &TenantStatus,
+    type_: &'static str,
+    verdict: Option<Verdict>,
+) -> Option<(&'static str, Verdict)> {
+    let unheard = conditions::find(&old.conditions, type_).is_none();
+    let unknown = || Verdict::unknown(reasons::NOT_OBSERVED, "nothing is known of backups yet");
+    verdict.or_else(|| unheard.then(unknown)).map(|verdict| (type_, verdict))
 }
 
 /// Everything but the conditions. What a failed reconcile did not find out stays as it was.
@@ -78,6 +102,8 @@ fn facts(
     TenantStatus {
         observed_generation: None,
         conditions: Vec::new(),
+        last_backup: None,
+        last_drill: None,
         state: if course.is_some() { Some(tenant.spec.state) } else { old.state },
         url: progress.valid.as_ref().map(|valid| valid.url.clone()).or_else(|| old.url.clone()),
         hosts: hosts.unwrap_or_else(|| old.hosts.clone()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
+mod backups;
 mod routes;
 
 use super::*;
@@ -160,7 +161,18 @@ async fn a_confirmed_deletion_removes_in_order_even_when_each_request_fails_once
         );
     }
     let kinds: Vec<_> = removed.iter().map(|path| path.rsplit('/').nth(1).unwrap_or_default()).collect();
-    assert_eq!(kinds, ["deployments", "jobs", "statefulsets", "persistentvolumeclaims", "namespaces"]);
+    assert_eq!(
+        kinds,
+        [
+            "deployments",
+            "cronjobs",
+            "cronjobs",
+            "jobs",
+            "statefulsets",
+            "persistentvolumeclaims",
+            "namespaces"
+        ]
+    );
     assert!(
         world.api.objects().keys().all(|path| path.contains("/events/")),
         "{:?}",

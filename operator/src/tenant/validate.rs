@@ -6,10 +6,11 @@ use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 
 use crate::{
-    api::{Egress, Locale, Plan, Release, Scheduling, State, Tenant},
+    api::{BackupStore, Egress, Locale, Plan, Release, Scheduling, State, Tenant},
     args::RunArgs,
     names::{self, Host, InvalidHost, InvalidName, TenantName},
     quantity::{InvalidQuantity, Quantity},
+    schedule::{InvalidSchedule, Schedule},
 };
 
 /// A tenant whose every word has been checked: nothing below this needs to check again.
@@ -51,6 +52,8 @@ pub struct ValidTenant {
     pub egress: Egress,
     /// Where pods run.
     pub scheduling: ValidScheduling,
+    /// Backups, if the plan has any.
+    pub backup: Option<ValidBackup>,
     /// The release that the tenant is to run.
     pub release: ValidRelease,
     /// The hosts that it would like, its own first.
@@ -81,6 +84,19 @@ pub struct ValidScheduling {
     pub tolerations: Vec<Toleration>,
     /// Name of the pods' PriorityClass.
     pub priority_class_name: Option<String>,
+}
+
+/// Where backups go, and when they are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidBackup {
+    /// Name of the BackupStore.
+    pub store: String,
+    /// When.
+    pub schedule: Schedule,
+    /// When they are tried.
+    pub drill: Schedule,
+    /// The public keys that can read every backup in the store; `None` when there is no such store.
+    pub recovery: Option<Vec<String>>,
 }
 
 /// What the operator needs of a release.
@@ -117,6 +133,9 @@ pub enum Invalid {
     /// An amount; the first field says where.
     #[error("{0}: {1}")]
     Quantity(&'static str, InvalidQuantity),
+    /// The schedule of backups; the first field says where.
+    #[error("{0}: {1}")]
+    Schedule(&'static str, InvalidSchedule),
     /// The object has no uid, so it does not come from an API server.
     #[error("the Tenant has no uid")]
     NoUid,
@@ -129,6 +148,7 @@ pub fn validate(
     tenant: &Tenant,
     plan: &Plan,
     release: &Release,
+    store: Option<&BackupStore>,
     present_storage: Option<&str>,
     settings: &RunArgs,
 ) -> Result<ValidTenant, Invalid> {
@@ -171,6 +191,7 @@ pub fn validate(
         storage_class: own.storage_class,
         egress: plan.spec.egress,
         scheduling: scheduling(plan.spec.scheduling.clone().unwrap_or_default()),
+        backup: backup(tenant, plan, store, &name)?,
         release: ValidRelease::of(release),
         url: settings.url(&name.base_host(&settings.base_domain)),
         hosts,
@@ -199,6 +220,26 @@ fn wanted_hosts(
         hosts.push(host);
     }
     Ok((hosts, tls_secrets))
+}
+
+fn backup(
+    tenant: &Tenant,
+    plan: &Plan,
+    store: Option<&BackupStore>,
+    name: &TenantName,
+) -> Result<Option<ValidBackup>, Invalid> {
+    let Some(policy) = &plan.spec.backup else { return Ok(None) };
+    let own = tenant.spec.backup.clone().unwrap_or_default();
+    let parse = |own: Option<&str>, own_field, plans: &str, plans_field| {
+        let (field, text) = own.map_or((plans_field, plans), |own| (own_field, own));
+        Schedule::parse(text, name.as_str()).map_err(|invalid| Invalid::Schedule(field, invalid))
+    };
+    let (plans, plans_field) = (&policy.schedule, "the plan's backup.schedule");
+    let schedule = parse(own.schedule.as_deref(), "spec.backup.schedule", plans, plans_field)?;
+    let (plans, plans_field) = (&policy.drill, "the plan's backup.drill");
+    let drill = parse(own.drill.as_deref(), "spec.backup.drill", plans, plans_field)?;
+    let recovery = store.map(|store| store.spec.recovery_recipients.clone());
+    Ok(Some(ValidBackup { store: policy.store.clone(), schedule, drill, recovery }))
 }
 
 fn scheduling(spec: Scheduling) -> ValidScheduling {

@@ -4,7 +4,7 @@ use clap::Parser;
 use serde_json::json;
 
 use crate::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     args::{Cli, Command, RunArgs},
     malformed::{Guarded, Malformed},
     tenant::validate::{ValidTenant, validate},
@@ -44,7 +44,19 @@ pub(crate) fn plan() -> Plan {
             "replicas": 2,
             "app": {"cpu": "50m", "memory": "96Mi"},
             "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
+            "backup": {"store": "main"},
         },
+    }))
+    .unwrap()
+}
+
+/// The store of [`plan`].
+pub(crate) fn store() -> BackupStore {
+    serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "BackupStore",
+        "metadata": {"name": "main", "uid": "uid-main", "resourceVersion": "1"},
+        "spec": {"volume": {"claim": "backups"}, "recoveryRecipients": ["age1recovery"]},
     }))
     .unwrap()
 }
@@ -96,5 +108,5 @@ pub(crate) fn settings_with(more: &[&str]) -> RunArgs {
 
 /// [`tenant`], checked.
 pub(crate) fn valid_tenant() -> ValidTenant {
-    validate(&tenant(), &plan(), &release("r1", 1), None, &settings()).unwrap()
+    validate(&tenant(), &plan(), &release("r1", 1), Some(&store()), None, &settings()).unwrap()
 }

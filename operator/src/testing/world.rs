@@ -9,7 +9,7 @@ use futures::channel::mpsc;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    batch::v1::Job,
+    batch::v1::{CronJob, Job},
     core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
@@ -23,7 +23,7 @@ use kube::runtime::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     args::RunArgs,
     cluster::{
         Cluster,
@@ -34,7 +34,7 @@ use crate::{
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
     tenant::{self, Context, Error, hosts::Ledger},
-    testing::{fake_api::FakeApi, plan, release, settings, tenant as acme},
+    testing::{fake_api::FakeApi, plan, release, settings, store, tenant as acme},
 };
 
 pub(crate) const TENANT: &str = "/apis/tenantry.dev/v1alpha1/tenants/acme";
@@ -51,6 +51,7 @@ pub(crate) struct World {
     tenants: Writer<Tenant>,
     plans: Writer<Plan>,
     releases: Writer<Release>,
+    stores: Writer<BackupStore>,
 }
 
 impl World {
@@ -75,6 +76,7 @@ impl World {
         let (tenants, tenants_writer) = reflector::store();
         let (plans, plans_writer) = reflector::store();
         let (releases, releases_writer) = reflector::store();
+        let (stores, stores_writer) = reflector::store();
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
             hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
@@ -82,6 +84,7 @@ impl World {
             tenants,
             plans,
             releases,
+            stores,
             malformed: Arc::default(),
             wake: mpsc::unbounded().0,
             backoff: Backoff::new(|| 0.0),
@@ -97,8 +100,10 @@ impl World {
             tenants: tenants_writer,
             plans: plans_writer,
             releases: releases_writer,
+            stores: stores_writer,
         };
         world.plans.apply_watcher_event(&watcher::Event::Apply(plan()));
+        world.stores.apply_watcher_event(&watcher::Event::Apply(store()));
         world.add_release(release("r1", 1));
         world
     }
@@ -114,6 +119,19 @@ impl World {
         let malformed = serde_json::from_value::<Guarded<Plan>>(raw).unwrap().0.unwrap_err();
         self.ctx.malformed.put(*malformed);
         self.plans.apply_watcher_event(&watcher::Event::Delete(plan()));
+    }
+
+    /// [`plan`] with a change, as a person would make it.
+    pub(crate) fn change_plan(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut raw = serde_json::to_value(plan()).unwrap();
+        change(&mut raw);
+        let changed = serde_json::from_value(raw).unwrap();
+        self.plans.apply_watcher_event(&watcher::Event::Apply(changed));
+    }
+
+    /// The store of the plan's backups is gone.
+    pub(crate) fn remove_store(&mut self) {
+        self.stores.apply_watcher_event(&watcher::Event::Delete(store()));
     }
 
     /// The Tenant as it is now.
@@ -167,6 +185,7 @@ impl World {
         self.news_of::<PersistentVolumeClaim>(&objects);
         self.news_of::<Service>(&objects);
         self.news_of::<PodDisruptionBudget>(&objects);
+        self.news_of::<CronJob>(&objects);
         self.news_of::<StatefulSet>(&objects);
         self.news_of::<Deployment>(&objects);
         self.news_of::<Job>(&objects);

@@ -87,11 +87,11 @@ impl Bare {
 async fn make(lab: &Lab, bare: &Bare, settings: &RunArgs, name: &str) -> Result<()> {
     let tenants: Api<Tenant> = Api::all(lab.client.clone());
     let tenant = tenants.create(&PostParams::default(), &lab::tenant(name)?).await?;
-    let valid = validate(&tenant, &lab::plan()?, &lab::release()?, None, settings)?;
+    let valid = validate(&tenant, &lab::plan()?, &lab::release()?, Some(&lab::store()?), None, settings)?;
     let now = tenant.creation_timestamp().context("the API server says when it was made")?.0;
     let course = course::decide(&valid, &Snapshot::default(), None, now);
     let entitlement = entitlement::next(entitlement::content(&valid), &[]);
-    let children = build::build(&valid, &course, &entitlement, settings)?;
+    let children = build::build(&valid, &course, &entitlement, Some("age1floor"), settings)?;
 
     let tenants: Api<Tenant> = Api::all(bare.client.clone());
     let finalizers = json!({"metadata": {
@@ -124,6 +124,8 @@ async fn apply_children(bare: &Bare, tenant: &ValidTenant, children: Children) -
         database,
         migration,
         app,
+        backup,
+        drill,
     } = children;
     let namespaces: Api<Namespace> = Api::all(bare.client.clone());
     let patch = Patch::Apply(&namespace);
@@ -134,6 +136,7 @@ async fn apply_children(bare: &Bare, tenant: &ValidTenant, children: Children) -
     create_when_allowed(bare, &credentials).await?;
     tokio::try_join!(
         create(bare, build::sign_in(tenant, &SignIn { token: zero })),
+        create(bare, build::backup_identity(tenant, zero)),
         apply_all(bare, &service_accounts),
         apply_all(bare, &network_policies),
         apply_all(bare, &services),
@@ -145,7 +148,14 @@ async fn apply_children(bare: &Bare, tenant: &ValidTenant, children: Children) -
         apply(bare, &entitlement),
     )?;
     let (migration, app) = (migration.context("a new tenant is migrated")?, app.context("and started")?);
-    tokio::try_join!(apply(bare, &database), apply(bare, &app), create(bare, migration))?;
+    let (backup, drill) = backup.zip(drill).context("its plan has backups")?;
+    tokio::try_join!(
+        apply(bare, &database),
+        apply(bare, &app),
+        create(bare, migration),
+        apply(bare, &backup),
+        apply(bare, &drill)
+    )?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use operator::{
-    api::{Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant},
     args::{Cli, Command, RunArgs},
     names,
 };
@@ -57,6 +57,7 @@ impl Lab {
         helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
         let client = break_glass(control_plane.kubeconfig()).await?;
         Api::all(client.clone()).create(&PostParams::default(), &plan()?).await?;
+        Api::all(client.clone()).create(&PostParams::default(), &store()?).await?;
         Api::all(client.clone()).create(&PostParams::default(), &release()?).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         let message = json!({"code": "Migrated", "schemaVersion": SCHEMA_VERSION}).to_string();
@@ -240,6 +241,17 @@ pub(super) fn plan() -> Result<Plan> {
             "replicas": 1,
             "app": {"cpu": "50m", "memory": "96Mi"},
             "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
+            "backup": {"store": "main"},
+        },
+    }))?)
+}
+
+pub(super) fn store() -> Result<BackupStore> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "BackupStore", "metadata": {"name": "main"},
+        "spec": {
+            "volume": {"claim": "backups"},
+            "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
         },
     }))?)
 }

@@ -5,7 +5,9 @@
 pub mod common;
 
 mod app;
+mod backup;
 mod database;
+mod drill;
 mod http_route;
 mod ingress;
 mod migration_job;
@@ -17,7 +19,7 @@ mod service;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    batch::v1::Job,
+    batch::v1::{CronJob, Job},
     core::v1::{
         ConfigMap, LimitRange, Namespace, PersistentVolumeClaim, ResourceQuota, Service, ServiceAccount,
     },
@@ -37,6 +39,7 @@ use crate::{
     },
 };
 
+pub use backup::{IDENTITY_KEYS, RECIPIENT, backup_identity};
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
@@ -73,6 +76,10 @@ pub struct Children {
     pub migration: Option<Job>,
     /// The CRM; `None` when it must stay as it is.
     pub app: Option<Deployment>,
+    /// Backups; `None` when there are none, when they must stay as they are, or while there is no key or no store.
+    pub backup: Option<CronJob>,
+    /// Drills; `None` when there are none, or when they must stay as they are.
+    pub drill: Option<CronJob>,
 }
 
 /// The set of children. Whatever could be wrong with the tenant has been checked; only encoding could fail.
@@ -80,11 +87,12 @@ pub fn build(
     tenant: &ValidTenant,
     course: &Course,
     entitlement: &Entitlement,
+    backup_recipient: Option<&str>,
     settings: &RunArgs,
 ) -> Result<Children, serde_json::Error> {
     let pull_secrets = &settings.image_pull_secrets;
     Ok(Children {
-        namespace: namespace::namespace(tenant, course),
+        namespace: namespace::namespace(tenant, course, backup_recipient),
         role_binding: role_binding(tenant.name.as_str(), &tenant.uid, settings),
         quota: quota::quota(tenant),
         limits: quota::limits(tenant),
@@ -102,6 +110,18 @@ pub fn build(
             .filter(|migration| migration.step == Step::Run)
             .map(|migration| migration_job::job(tenant, migration, pull_secrets)),
         app: course.app.as_ref().map(|release| app::deployment(tenant, release, pull_secrets)),
+        backup: tenant
+            .backup
+            .as_ref()
+            .zip(course.app.as_ref())
+            .zip(backup_recipient)
+            .and_then(|((backup, release), key)| backup::cron_job(tenant, backup, key, release, settings)),
+        drill: tenant
+            .backup
+            .as_ref()
+            .zip(course.app.as_ref())
+            .filter(|_| backup_recipient.is_some())
+            .map(|(backup, release)| drill::cron_job(tenant, backup, release, settings)),
     })
 }
 

@@ -17,7 +17,7 @@ use crate::{
     tenant::{course::Course, validate::ValidTenant},
 };
 
-pub(super) fn namespace(tenant: &ValidTenant, course: &Course) -> Namespace {
+pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient: Option<&str>) -> Namespace {
     let mut all = child_labels(tenant.name.as_str(), &tenant.uid, Component::Tenant);
     all.extend(labels([
         ("pod-security.kubernetes.io/enforce", "restricted"),
@@ -30,6 +30,9 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course) -> Namespace {
     }
     if let Some(job) = &course.migrated {
         annotations.insert(names::MIGRATED.to_owned(), job.clone());
+    }
+    if let Some(recipient) = backup_recipient {
+        annotations.insert(names::BACKUP_RECIPIENT.to_owned(), recipient.to_owned());
     }
     Namespace {
         metadata: ObjectMeta {
@@ -66,15 +69,18 @@ pub fn role_binding(tenant: &str, uid: &str, settings: &RunArgs) -> RoleBinding 
 }
 
 pub(super) fn service_accounts(tenant: &ValidTenant) -> Vec<ServiceAccount> {
+    let store = tenant.backup.as_ref().map(|_| (Component::Backup, child::STORE));
     [
         (Component::Crm, child::CRM),
         (Component::Database, child::DATABASE),
         (Component::Migrate, child::MIGRATE),
     ]
+    .into_iter()
+    .chain(store)
     .map(|(component, name)| ServiceAccount {
         metadata: meta(tenant, component, name),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     })
-    .into()
+    .collect()
 }

@@ -19,6 +19,8 @@ use crate::{
     tenant::validate::ValidTenant,
 };
 
+/// Port of the backup door's pods.
+const STORE_PORT: i32 = 8080;
 /// HTTPS, and the two ways of handing in mail with encryption.
 const PUBLIC_PORTS: [i32; 3] = [443, 465, 587];
 /// Where clusters with a DNS cache on each node serve it.
@@ -68,6 +70,12 @@ pub(super) fn policies(tenant: &ValidTenant, settings: &RunArgs) -> Vec<NetworkP
             vec![to_database()],
         ),
     ];
+    if tenant.backup.is_some() {
+        let ways = vec![to_database(), to_store(settings)];
+        all.push(policy(tenant, Component::Backup, child::BACKUP, selector(Component::Backup), vec![], ways));
+        let ways = vec![to_store(settings)];
+        all.push(policy(tenant, Component::Drill, child::DRILL, selector(Component::Drill), vec![], ways));
+    }
     if tenant.egress == Egress::Public {
         let rules = to_public(settings);
         all.push(policy(tenant, Component::Crm, child::EGRESS, selector(Component::Crm), vec![], rules));
@@ -133,7 +141,9 @@ fn from_clients() -> NetworkPolicyIngressRule {
     let clients = LabelSelectorRequirement {
         key: COMPONENT_LABEL.to_owned(),
         operator: "In".to_owned(),
-        values: Some([Component::Crm, Component::Migrate].map(|c| c.as_str().to_owned()).into()),
+        values: Some(
+            [Component::Crm, Component::Migrate, Component::Backup].map(|c| c.as_str().to_owned()).into(),
+        ),
     };
     NetworkPolicyIngressRule {
         from: Some(vec![NetworkPolicyPeer {
@@ -151,6 +161,19 @@ fn to_database() -> NetworkPolicyEgressRule {
             ..NetworkPolicyPeer::default()
         }]),
         ports: Some(vec![policy_port("TCP", POSTGRES_PORT)]),
+    }
+}
+
+fn to_store(settings: &RunArgs) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(labels([(COMPONENT_LABEL, "store")])),
+                ..LabelSelector::default()
+            }),
+            ..namespace_peer(&settings.namespace)
+        }]),
+        ports: Some(vec![policy_port("TCP", STORE_PORT)]),
     }
 }
 

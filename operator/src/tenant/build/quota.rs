@@ -1,4 +1,4 @@
-//! What a tenant's pods may use: the plan's size, with room for a rollout and one Job.
+//! What a tenant's pods may use: the plan's size, with room for a rollout, one Job, and a drill.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,13 @@ use crate::{
 };
 
 pub(super) fn quota(tenant: &ValidTenant) -> ResourceQuota {
-    // During a rollout the pods of both revisions exist, the old ones until they have said goodbye; and one Job.
+    // During a rollout the pods of both revisions exist, the old ones until they have said goodbye; one Job; and a drill.
     let app_pods = tenant.replicas * 2 + 1;
-    let job_pods = 1;
-    let memory = tenant.app.memory.times(app_pods + job_pods) + tenant.database.memory;
-    let cpu = tenant.app.cpu.times(app_pods + job_pods) + tenant.database.cpu;
+    let job_pods = if tenant.backup.is_some() { 2 } else { 1 };
+    // A drill has a database of its own.
+    let databases = 1 + i32::from(tenant.backup.is_some());
+    let memory = tenant.app.memory.times(app_pods + job_pods) + tenant.database.memory.times(databases);
+    let cpu = tenant.app.cpu.times(app_pods + job_pods) + tenant.database.cpu.times(databases);
     let hard = [
         ("requests.cpu", cpu.to_string()),
         ("requests.memory", memory.to_string()),

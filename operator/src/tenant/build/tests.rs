@@ -15,7 +15,7 @@ use crate::{
 fn children(tenant: &ValidTenant) -> Children {
     let course = course::decide(tenant, &Snapshot::default(), None, jiff::Timestamp::UNIX_EPOCH);
     let entitlement = entitlement::next(entitlement::content(tenant), []);
-    build(tenant, &course, &entitlement, &settings()).unwrap()
+    build(tenant, &course, &entitlement, Some("age1public"), &settings()).unwrap()
 }
 
 fn values(children: Children) -> Vec<Value> {
@@ -37,6 +37,8 @@ fn values(children: Children) -> Vec<Value> {
         database,
         migration,
         app,
+        backup,
+        drill,
     } = children;
     // The script has its own file; here it would only be in the way.
     for text in database_init.data.iter_mut().flat_map(|data| data.values_mut()) {
@@ -55,6 +57,8 @@ fn values(children: Children) -> Vec<Value> {
         .chain(all(vec![database]))
         .chain(all(migration.into_iter().collect()))
         .chain(all(app.into_iter().collect()))
+        .chain(all(backup.into_iter().collect()))
+        .chain(all(drill.into_iter().collect()))
         .collect()
 }
 
@@ -84,6 +88,8 @@ fn every_pod_is_restricted_and_sized() {
         serde_json::to_value(children.database).unwrap(),
         serde_json::to_value(children.migration).unwrap(),
         serde_json::to_value(children.app).unwrap(),
+        serde_json::to_value(children.backup.unwrap().spec.unwrap().job_template).unwrap(),
+        serde_json::to_value(children.drill.unwrap().spec.unwrap().job_template).unwrap(),
     ];
     for template in templates {
         let pod = &template["spec"]["template"]["spec"];
@@ -115,4 +121,14 @@ fn a_suspended_tenant_has_no_pods_and_no_migration() {
     assert_eq!(children.database.spec.and_then(|spec| spec.replicas), Some(0));
     assert_eq!(children.app.and_then(|app| app.spec).and_then(|spec| spec.replicas), Some(0));
     assert!(children.migration.is_none());
+    assert_eq!(children.backup.and_then(|backup| backup.spec).and_then(|spec| spec.suspend), Some(true));
+}
+
+#[test]
+fn without_backups_in_the_plan_there_is_nothing_of_them() {
+    let mut tenant = valid_tenant();
+    tenant.backup = None;
+    let children = values(children(&tenant));
+    let component = |child: &Value| child["metadata"]["labels"]["app.kubernetes.io/component"].clone();
+    assert!(children.iter().all(|child| component(child) != "backup" && component(child) != "drill"));
 }

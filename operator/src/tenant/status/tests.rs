@@ -36,7 +36,9 @@ fn every_condition_is_there_at_first_sight() {
         &not_found(),
         at(1),
     );
-    for type_ in ["Ready", "DatabaseReady", "AppReady", "Isolated", "Paused"] {
+    for type_ in
+        ["Ready", "DatabaseReady", "AppReady", "BackupRecent", "BackupVerified", "Isolated", "Paused"]
+    {
         let condition = find(&first.conditions, type_).unwrap_or_else(|| panic!("{type_} is missing"));
         assert_eq!(condition.observed_generation, Some(1), "{type_}");
     }

@@ -5,12 +5,19 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{HostClaim, TenantDatabase},
+    api::{HostClaim, TenantBackups, TenantDatabase},
     testing,
 };
 
 fn checked(tenant: &Tenant, present: Option<&str>) -> Result<ValidTenant, Invalid> {
-    validate(tenant, &testing::plan(), &testing::release("r1", 1), present, &testing::settings())
+    validate(
+        tenant,
+        &testing::plan(),
+        &testing::release("r1", 1),
+        Some(&testing::store()),
+        present,
+        &testing::settings(),
+    )
 }
 
 #[rstest]
@@ -42,8 +49,9 @@ fn what_the_schema_lets_pass_is_still_checked() {
     assert!(checked(&tenant, None).unwrap_err().to_string().contains("a_b.example"));
     let mut plan = testing::plan();
     plan.spec.app.memory = "1e9".into();
-    let error = validate(&testing::tenant(), &plan, &testing::release("r1", 1), None, &testing::settings())
-        .unwrap_err();
+    let error =
+        validate(&testing::tenant(), &plan, &testing::release("r1", 1), None, None, &testing::settings())
+            .unwrap_err();
     assert!(error.to_string().starts_with("the plan's app.memory"), "{error}");
 }
 
@@ -56,4 +64,17 @@ fn an_annotation_makes_another_link() {
     )
     .unwrap();
     assert!(checked(&tenant, None).unwrap().sign_in_secret.starts_with("first-sign-in-"));
+}
+
+#[test]
+fn a_tenants_own_schedule_goes_before_the_plans() {
+    let schedule = |own: Option<&str>| {
+        let mut tenant = testing::tenant();
+        tenant.spec.backup = Some(TenantBackups { schedule: own.map(str::to_owned), drill: None });
+        checked(&tenant, None).map(|valid| valid.backup.unwrap().schedule.as_str().to_owned())
+    };
+    assert!(schedule(None).unwrap().ends_with(" 2 * * *"), "{:?}", schedule(None));
+    assert_eq!(schedule(Some("15 */6 * * *")).unwrap(), "15 */6 * * *");
+    let refused = schedule(Some("99 2 * * *")).unwrap_err().to_string();
+    assert!(refused.starts_with("spec.backup.schedule: schedule \"99 2 * * *\" cannot be used"), "{refused}");
 }
