@@ -55,10 +55,7 @@ pub(super) fn recent(
         return Some(Verdict::no(reasons::STORE_NOT_FOUND, store_not_found(&backup.store)));
     }
     if tenant.spec.state == State::Suspended && last.is_some() {
-        return Some(Verdict::yes(
-            reasons::SUSPENDED,
-            "nothing runs, so nothing has changed since the backup",
-        ));
+        return Some(Verdict::yes(reasons::SUSPENDED, "nothing runs, so no backups are made"));
     }
     let since = last.map(|last| last.created_at.0);
     let begun = since.or_else(|| tenant.creation_timestamp().map(|time| time.0)).unwrap_or(now);
