@@ -9,8 +9,8 @@ use kube::{
     discovery::{Discovery, verbs},
 };
 
-/// Keys of our Secrets whose values are no secrets.
-const OPEN: [&str; 3] = ["admin-name", "admin-email", "expires-in"];
+/// Keys of our Secrets whose values are no secrets; the recipient is a public key.
+const OPEN: [&str; 4] = ["admin-name", "admin-email", "expires-in", "recipient"];
 /// Whatever is shorter stands somewhere by chance.
 const SHORTEST: usize = 16;
 

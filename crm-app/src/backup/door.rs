@@ -11,6 +11,7 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::mpsc, task::JoinSet, time::timeout};
 
@@ -121,13 +122,19 @@ impl Door {
         }
         // One manifest that cannot be understood does not hide the others.
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Listed {
             id: Option<String>,
+            created_at: Option<String>,
         }
         let list: List =
             serde_json::from_slice(&self.get("", deadline).await?).map_err(|_| Problem::ManifestInvalid)?;
-        let ids = list.backups.iter().filter_map(|listed| listed.id.as_deref()?.parse().ok());
-        ids.max().ok_or(Problem::NoBackup)
+        // Ids begin with the second; two of one second are told apart by the moment itself.
+        let known = list.backups.iter().filter_map(|listed| {
+            let created_at: Timestamp = listed.created_at.as_deref()?.parse().ok()?;
+            Some((created_at, listed.id.as_deref()?.parse().ok()?))
+        });
+        known.max().map(|(_, id)| id).ok_or(Problem::NoBackup)
     }
 
     /// The data object, to be read as it comes, and the connection that it comes by.
