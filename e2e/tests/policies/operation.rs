@@ -39,6 +39,8 @@ use tokio::{
 use crate::lab::Lab;
 
 const TENANT_ROLE: &str = "tenantry-tenant";
+/// A public key of age, of which nobody has the private one.
+const PUBLIC_KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
 /// Rights of which the audit log cannot tell that they were used.
 const NOT_IN_THE_LOG: [&str; 1] = ["bind clusterroles"];
 
@@ -113,9 +115,10 @@ async fn wait_until_gone(lab: &Lab, tenant: &str) -> Result<()> {
 /// A tenant's life, so that the operator does everything that it can do; `routes` is the kind of the tenants' routes.
 async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result<()> {
     let admin = lab.admin();
-    for sample in ["plans", "release", "tenant-acme", "tenant-bluesky"] {
+    for sample in ["backup-stores", "plans", "release", "tenant-acme", "tenant-bluesky"] {
         let path = toolchain::workspace().join(format!("deploy/samples/{sample}.yaml"));
-        admin.may_write("apply --server-side", &fs::read_to_string(path)?).await?;
+        let text = fs::read_to_string(path)?.replace("age1REPLACE-WITH-YOUR-OWN-PUBLIC-KEY", PUBLIC_KEY);
+        admin.may_write("apply --server-side", &text).await?;
     }
     wait_for(lab, "acme", "True", "AsExpected").await?;
     wait_for(lab, "bluesky", "True", "AsExpected").await?;
