@@ -134,7 +134,8 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
                 "app": {"cpu": "50m", "memory": "96Mi"},
                 "database": {"storage": "1Gi", "cpu": "100m", "memory": "256Mi"},
                 "egress": egress,
-                "backup": {"store": "main"},
+                // Without `H`, so that it is the same for each tenant.
+                "backup": {"store": "main", "schedule": "0 2 * * *", "drill": "0 5 * * 0"},
             },
         }))?;
         Api::all(client.clone()).create(&PostParams::default(), &plan).await?;

@@ -121,6 +121,9 @@ fn compose(objects: Vec<(String, Value)>, tenant: &str, before: &Fingerprints) -
         if let Some(revision) = metadata["annotations"][POD_REVISION].as_str() {
             words.push((revision.to_owned(), "<revision>".to_owned()));
         }
+        if let Some(key) = metadata["annotations"][names::BACKUP_RECIPIENT].as_str() {
+            words.push((key.to_owned(), "<public key>".to_owned()));
+        }
     }
     let replaced = |text: &str| words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let masked = objects.into_iter().map(|(key, object)| {
