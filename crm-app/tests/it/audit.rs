@@ -35,7 +35,7 @@ async fn whoever_follows_the_changes_misses_none() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let db = app.database.superuser_pool().await;
-    let write = |n: i32| {
+    let write = move |n: i32| {
         let admin = admin.clone();
         async move { admin.company_named(&format!("公司{n}")).await }
     };

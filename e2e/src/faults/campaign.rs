@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, pin::pin, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     course::Course,
@@ -110,12 +110,18 @@ impl fmt::Display for Report {
 }
 
 impl Harness {
-    /// Every fault of these courses.
-    pub async fn run_all(&mut self, courses: &[Course]) -> Result<Report> {
+    /// Every fault of these courses; with words, those whose line in the report has some of them.
+    pub async fn run_all(&mut self, courses: &[Course], matching: &[String]) -> Result<Report> {
         let mut plans = Vec::new();
         for course in courses {
             plans.extend(self.every_plan(*course)?);
         }
+        let is_asked_for = |plan: &Plan| {
+            let line = plan.to_string();
+            matching.is_empty() || matching.iter().any(|words| line.contains(words))
+        };
+        plans.retain(is_asked_for);
+        ensure!(!plans.is_empty(), "no fault of these courses has such words in its line: {matching:?}");
         self.run_plans(by_lives(plans)).await
     }
 

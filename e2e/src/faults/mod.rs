@@ -42,6 +42,9 @@ pub struct Args {
     /// With --all: only these courses; may be given several times.
     #[arg(long, value_name = "COURSE", requires = "all")]
     course: Vec<Course>,
+    /// With --all: only faults whose line in the report has these words, to try again what failed; may be given several times.
+    #[arg(long, value_name = "WORDS", requires = "all")]
+    matching: Vec<String>,
 }
 
 /// Runs the faults and prints what came of them.
@@ -53,7 +56,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     progress::step("another one, which must be the same", harness.confirm()).await?;
     let courses = if args.course.is_empty() { Course::ALL.to_vec() } else { args.course };
     let report = if args.all {
-        progress::step("faults", harness.run_all(&courses)).await?
+        progress::step("faults", harness.run_all(&courses, &args.matching)).await?
     } else {
         progress::step("faults", harness.run_sample(KILLS, OTHERS)).await?
     };
