@@ -1,10 +1,10 @@
-//! Backups: the key that they are encrypted to, and the CronJob that makes them.
+//! Backups: the key that they are encrypted to, the CronJob that makes them, and the Job that makes one.
 
 use bech32::{Bech32, ByteIterExt as _, Fe32IterExt as _, Hrp};
 use k8s_openapi::{
     ByteString,
     api::{
-        batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
+        batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec},
         core::v1::{
             DownwardAPIVolumeFile, DownwardAPIVolumeSource, ObjectFieldSelector, PodSpec, PodTemplateSpec,
             ProjectedVolumeSource, Secret, ServiceAccountTokenProjection, Volume, VolumeProjection,
@@ -66,15 +66,64 @@ pub(super) fn cron_job(
     release: &ValidRelease,
     settings: &RunArgs,
 ) -> Option<CronJob> {
+    let template = template(tenant, backup, recipient, release, settings, BackupReason::Scheduled)?;
+    Some(scheduled(tenant, Component::Backup, child::BACKUP, &backup.schedule, template))
+}
+
+/// A Job that makes one backup; `None` without a store.
+pub fn one_off_backup(
+    tenant: &ValidTenant,
+    backup: &ValidBackup,
+    recipient: &str,
+    release: &ValidRelease,
+    settings: &RunArgs,
+    job_name: &str,
+    reason: BackupReason,
+) -> Option<Job> {
+    let template = template(tenant, backup, recipient, release, settings, reason)?;
+    Some(one_off(tenant, Component::Backup, job_name, template))
+}
+
+/// Why a backup is made; the word stands in its manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupReason {
+    /// Its time had come.
+    Scheduled,
+    /// Somebody asked for it.
+    OnDemand,
+    /// The tenant is about to be deleted or suspended.
+    Final,
+    /// Something risky comes next.
+    Safety,
+}
+
+impl BackupReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "Scheduled",
+            Self::OnDemand => "OnDemand",
+            Self::Final => "Final",
+            Self::Safety => "Safety",
+        }
+    }
+}
+
+fn template(
+    tenant: &ValidTenant,
+    backup: &ValidBackup,
+    recipient: &str,
+    release: &ValidRelease,
+    settings: &RunArgs,
+    reason: BackupReason,
+) -> Option<PodTemplateSpec> {
     let recipients = [&[recipient.to_owned()], backup.recovery.as_deref()?].concat().join("\n");
-    let template = PodTemplateSpec {
+    Some(PodTemplateSpec {
         metadata: Some(ObjectMeta {
             annotations: Some([(names::BACKUP_RECIPIENTS.to_owned(), recipients)].into()),
             ..pod_meta(tenant, Component::Backup)
         }),
-        spec: Some(pod(tenant, backup, release, settings)),
-    };
-    Some(scheduled(tenant, Component::Backup, child::BACKUP, &backup.schedule, template))
+        spec: Some(pod(tenant, backup, release, settings, reason)),
+    })
 }
 
 /// A CronJob of one of the tenant's pods. `name` is also that of its component.
@@ -102,19 +151,39 @@ pub(super) fn scheduled(
                     labels: Some(child_labels(tenant.name.as_str(), &tenant.uid, component)),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(JobSpec {
-                    backoff_limit: Some(RETRIES),
-                    active_deadline_seconds: Some(DEADLINE_SECONDS),
-                    template,
-                    ..JobSpec::default()
-                }),
+                spec: Some(job_spec(template)),
             },
         }),
         status: None,
     }
 }
 
-fn pod(tenant: &ValidTenant, backup: &ValidBackup, release: &ValidRelease, settings: &RunArgs) -> PodSpec {
+/// A Job of one of the tenant's pods that runs once.
+pub(super) fn one_off(
+    tenant: &ValidTenant,
+    component: Component,
+    name: &str,
+    template: PodTemplateSpec,
+) -> Job {
+    Job { metadata: meta(tenant, component, name), spec: Some(job_spec(template)), status: None }
+}
+
+fn job_spec(template: PodTemplateSpec) -> JobSpec {
+    JobSpec {
+        backoff_limit: Some(RETRIES),
+        active_deadline_seconds: Some(DEADLINE_SECONDS),
+        template,
+        ..JobSpec::default()
+    }
+}
+
+fn pod(
+    tenant: &ValidTenant,
+    backup: &ValidBackup,
+    release: &ValidRelease,
+    settings: &RunArgs,
+    reason: BackupReason,
+) -> PodSpec {
     let mut container = container("backup", &release.image, &tenant.app);
     let door = door(settings);
     container.args = Some(super::app::arguments(
@@ -131,7 +200,7 @@ fn pod(tenant: &ValidTenant, backup: &ValidBackup, release: &ValidRelease, setti
             ("--tenant", tenant.name.as_str()),
             ("--tenant-uid", &tenant.uid),
             ("--recipients-file", "/run/backup/recipients"),
-            ("--reason", "Scheduled"),
+            ("--reason", reason.as_str()),
             ("--deadline", OWN_DEADLINE),
             ("--report", "/dev/termination-log"),
         ],
@@ -206,6 +275,26 @@ fn recipients_volume(name: &str) -> Volume {
 mod tests {
     use super::*;
     use crate::testing;
+
+    /// So that a backup that somebody asks for differs in nothing from those that the drills prove.
+    #[test]
+    fn a_single_backup_is_made_like_a_scheduled_one() {
+        let tenant = testing::valid_tenant();
+        let backup = tenant.backup.clone().unwrap();
+        let (release, settings) = (tenant.release.clone(), testing::settings());
+        let one_off = |backup: &ValidBackup| {
+            let reason = BackupReason::OnDemand;
+            one_off_backup(&tenant, backup, "age1public", &release, &settings, "backup-1", reason)
+        };
+        let job = one_off(&backup).unwrap();
+        assert_eq!(job.metadata.name.as_deref(), Some("backup-1"));
+        let cron_job = cron_job(&tenant, &backup, "age1public", &release, &settings).unwrap();
+        let scheduled = cron_job.spec.unwrap().job_template;
+        assert_eq!(job.metadata.labels, scheduled.metadata.unwrap().labels);
+        let text = |spec: Option<JobSpec>| serde_json::to_string(&spec).unwrap();
+        assert_eq!(text(job.spec), text(scheduled.spec).replace("--reason=Scheduled", "--reason=OnDemand"));
+        assert!(one_off(&ValidBackup { recovery: None, ..backup }).is_none(), "there is no store");
+    }
 
     /// Secret key and public key of Alice in RFC 7748, 6.1, in the form that age gives them.
     #[test]
