@@ -53,6 +53,9 @@ pub struct RunArgs {
     /// Namespace of the gateway, which holds the route table and the TLS Secrets.
     #[arg(long, env = "TENANTRY_GATEWAY_NAMESPACE", default_value = "tenantry-gateway")]
     pub gateway_namespace: String,
+    /// Namespace of the keys that read the backups of deleted tenants.
+    #[arg(long, env = "TENANTRY_KEYS_NAMESPACE", default_value = "tenantry-keys")]
+    pub keys_namespace: String,
     /// Domain under which every tenant has an address.
     #[arg(long, env = "TENANTRY_BASE_DOMAIN", default_value = "crm.localhost")]
     pub base_domain: String,

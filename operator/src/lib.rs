@@ -17,6 +17,7 @@ pub mod routes; // The route table for the gateway.
 pub mod schedule; // When backups are made: cron with values of the tenant's own.
 pub mod store; // `operator store`: the door to the backup stores.
 pub mod tenant; // The tenant controller: observe, validate, build, apply, status.
+pub mod tombstones; // What is left of deleted tenants, until it expires.
 
 #[cfg(test)]
 mod testing;

@@ -15,6 +15,8 @@ pub const SIGN_IN_LABEL: &str = "tenantry.dev/sign-in";
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Annotation on a Tenant: its own name, written by whoever wants it removed with all its data.
 pub const CONFIRM_DELETE: &str = "tenantry.dev/confirm-delete";
+/// Annotation on a Tenant: its own name, written by whoever wants it removed without a backup before.
+pub const SKIP_FINAL_BACKUP: &str = "tenantry.dev/skip-final-backup";
 /// Annotation on a Tenant: any new value makes a new sign-in link.
 pub const REISSUE_SIGN_IN: &str = "tenantry.dev/reissue-sign-in";
 /// Annotation on a Namespace: the uid of the Tenant that may take it over.
@@ -27,16 +29,24 @@ pub const SCHEMA_VERSION: &str = "tenantry.dev/schema-version";
 pub const BACKUP_RECIPIENTS: &str = "tenantry.dev/backup-recipients";
 /// Annotation on a Namespace: the public key of the tenant's backups, so that the loss of the secret one is noticed.
 pub const BACKUP_RECIPIENT: &str = "tenantry.dev/backup-recipient";
+/// Annotation on a Namespace: since when the tenant is on its way to being stopped, in RFC 3339.
+pub const CLOSING_SINCE: &str = "tenantry.dev/closing-since";
+/// Annotation on a Namespace: name of the backup that was made after the CRM had stopped.
+pub const FINAL_BACKUP: &str = "tenantry.dev/final-backup";
 /// Annotation on a Namespace: name of the last migration Job that reported success.
 pub const MIGRATED: &str = "tenantry.dev/migrated";
 /// Annotation on a CRM pod: state and limits, as the app reads them.
 pub const ENTITLEMENT_ANNOTATION: &str = "tenantry.dev/entitlement";
 /// Finalizer on Tenants.
 pub const TENANT_FINALIZER: &str = "tenantry.dev/tenant";
+/// Finalizer on TenantTombstones.
+pub const TOMBSTONE_FINALIZER: &str = "tenantry.dev/tombstone";
 /// Finalizer on Plans and Releases that a tenant refers to.
 pub const IN_USE_FINALIZER: &str = "tenantry.dev/in-use";
 /// Field manager of everything that belongs to one tenant.
 pub const FIELD_MANAGER: &str = "tenantry-tenant";
+/// Field manager of tombstones.
+pub const TOMBSTONE_FIELD_MANAGER: &str = "tenantry-tombstone";
 /// Field manager of the route table.
 pub const ROUTES_FIELD_MANAGER: &str = "tenantry-routes";
 /// The backup door: its Service, and the audience of the tokens that it takes.
@@ -68,6 +78,10 @@ pub mod child {
     pub const BACKUP: &str = "backup";
     /// CronJob and policy of drills.
     pub const DRILL: &str = "drill";
+    /// The beginning of the name of the Job that makes the backup before a tenant stops.
+    pub const FINAL_BACKUP: &str = "backup-final";
+    /// The beginning of the name of the Job that tries that backup before a tenant is removed.
+    pub const FINAL_DRILL: &str = "drill-final";
     /// Secret with the key pair of the backups.
     pub const BACKUP_IDENTITY: &str = "backup-identity";
     /// Service account of everything that speaks with the backup door.
@@ -194,6 +208,21 @@ pub fn sign_in_secret(reissue: Option<&str>) -> String {
 pub fn migration_job(image: &str, schema_version: i64, sign_in_secret: &str) -> String {
     let hash = short_hash(&[image, &schema_version.to_string(), sign_in_secret]);
     format!("{}-{hash}", child::MIGRATE)
+}
+
+/// The Job that makes the backup before a tenant stops; each time that it is stopped, another one.
+pub fn final_backup_job(closing_since: jiff::Timestamp) -> String {
+    format!("{}-{}", child::FINAL_BACKUP, short_hash(&[&closing_since.to_string()]))
+}
+
+/// The Job that tries that backup before the tenant is removed.
+pub fn final_drill_job(backup: &str) -> String {
+    format!("{}-{}", child::FINAL_DRILL, short_hash(&[backup]))
+}
+
+/// The tombstone of the tenant of that name and uid.
+pub fn tombstone(tenant: &str, uid: &str) -> String {
+    format!("{tenant}-{}", short_hash(&[uid]))
 }
 
 /// The HTTPRoute of that number, counted from 0.

@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::Store};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant, TenantTombstone},
     cluster::{Cluster, Error},
     malformed::Registry,
     names::IN_USE_FINALIZER,
@@ -19,6 +19,7 @@ pub async fn settle(
     plans: &Store<Plan>,
     releases: &Store<Release>,
     stores: &Store<BackupStore>,
+    tombstones: &Store<TenantTombstone>,
     malformed: &Registry,
 ) -> Result<(), Error> {
     let tenants = tenants.state();
@@ -28,8 +29,12 @@ pub async fn settle(
     // Nor where the backups of a plan go that cannot be read.
     let plans_known = if malformed.of_kind::<Plan>().is_empty() { others } else { Others::Keep };
     let known = plans.state();
-    let used_here = used_stores(known.iter().map(AsRef::as_ref), &used);
-    let stores = mark(cluster, stores, &used_here, plans_known).await;
+    let tombstones = tombstones.state();
+    let kept = tombstones.iter().filter_map(|tombstone| tombstone.spec.store.as_deref());
+    let used_here = used_stores(known.iter().map(AsRef::as_ref), &used).into_iter().chain(kept).collect();
+    let stores_known =
+        if malformed.of_kind::<TenantTombstone>().is_empty() { plans_known } else { Others::Keep };
+    let stores = mark(cluster, stores, &used_here, stores_known).await;
     let plans = mark(cluster, plans, &used, others).await;
     let used = used_releases(tenants.iter().map(AsRef::as_ref));
     let releases = mark(cluster, releases, &used, others).await;

@@ -110,6 +110,7 @@ impl Harness {
         course::prepare(&client).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes);
+        nodes.backups_succeed();
         let operator = control_plane.client_as_service_account(helm::NAMESPACE, names::OPERATOR).await?;
         let proxy = Proxy::start(operator).await?;
         let program = Program {

@@ -12,7 +12,7 @@ use kube::Client;
 use operator::names;
 use serde_json::{Map, Value, json};
 
-use super::trace::TENANT;
+use super::trace::{KEYS, TENANT};
 use crate::toolchain::cache::content_hash;
 
 /// Where the kinds are that the operator has any rights on, in the tenant's namespace.
@@ -35,11 +35,13 @@ const IN_THE_NAMESPACE: [(&str, &str); 16] = [
     ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
 ];
 /// What else it writes.
-const OUTSIDE: [(&str, &str); 6] = [
+const OUTSIDE: [(&str, &str); 8] = [
     ("apis/tenantry.dev/v1alpha1", "tenants"),
     ("apis/tenantry.dev/v1alpha1", "plans"),
     ("apis/tenantry.dev/v1alpha1", "releases"),
     ("apis/tenantry.dev/v1alpha1", "backupstores"),
+    ("apis/tenantry.dev/v1alpha1", "tenanttombstones"),
+    ("api/v1/namespaces/tenantry-keys", "secrets"),
     ("api/v1", "namespaces"),
     ("api/v1/namespaces/tenantry-gateway", "configmaps"),
 ];
@@ -86,6 +88,11 @@ fn is_of(tenant: &str, resource: &str, object: &Value) -> bool {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     match resource {
         "tenants" => name == tenant,
+        // What is left of tenants of earlier runs stays for a month.
+        "tenanttombstones" => object["spec"]["tenant"] == tenant,
+        "secrets" if object["metadata"]["namespace"] == KEYS => {
+            object["metadata"]["labels"][names::TENANT_LABEL] == tenant
+        }
         "namespaces" => name == names::namespace_of(tenant),
         _ => true,
     }
@@ -124,6 +131,11 @@ fn compose(objects: Vec<(String, Value)>, tenant: &str, before: &Fingerprints) -
         if let Some(key) = metadata["annotations"][names::BACKUP_RECIPIENT].as_str() {
             words.push((key.to_owned(), "<public key>".to_owned()));
         }
+        let since = metadata["annotations"][names::CLOSING_SINCE].as_str();
+        if let Some(since) = since.and_then(|since| since.parse().ok()) {
+            words.push((names::final_backup_job(since), names::child::FINAL_BACKUP.to_owned()));
+        }
+        words.splice(0..0, words_of_tombstone(object));
     }
     let replaced = |text: &str| words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let masked = objects.into_iter().map(|(key, object)| {
@@ -131,6 +143,16 @@ fn compose(objects: Vec<(String, Value)>, tenant: &str, before: &Fingerprints) -
         (replaced(&key), replace_texts(object, &replaced))
     });
     masked.collect()
+}
+
+/// Of a tenant that is gone, only its tombstone knows the uid.
+fn words_of_tombstone(object: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let spec = &object["spec"];
+    let (Some(tenant), Some(uid)) = (text(&spec["tenant"]), text(&spec["uid"])) else { return Vec::new() };
+    let key = text(&spec["recipient"]).map(|key| (key, "<public key>".to_owned()));
+    let name = (names::tombstone(&tenant, &uid), "<tombstone>".to_owned());
+    [name, (uid, "<uid of the tenant>".to_owned())].into_iter().chain(key).collect()
 }
 
 fn mask(mut object: Value, before: &Fingerprints) -> Value {

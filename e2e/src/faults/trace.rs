@@ -6,9 +6,13 @@ use std::{
 };
 
 use http::{Method, Uri};
+use operator::names::child;
 use serde_json::Value;
 
 use crate::toolchain::cache::content_hash;
+
+/// Where the keys of deleted tenants are.
+pub(super) const KEYS: &str = "tenantry-keys";
 
 /// How the tenant is called in traces, whatever its name was in the run.
 pub(super) const TENANT: &str = "acme";
@@ -101,7 +105,13 @@ impl Asked {
         let verb = verb(method, uri, name)?;
         let named = if verb == Verb::Create { name_in(body) } else { name.to_owned() };
         let common = |text: &str| text.replace(tenant, TENANT);
-        let named = if resource == "pods" { without_revision(&named) } else { named };
+        let named = match resource.as_str() {
+            "pods" => without_revision(&named),
+            "jobs" if named.starts_with(child::FINAL_BACKUP) => without_hash(&named),
+            "tenanttombstones" | "tenanttombstones/status" => without_hash(&named),
+            "secrets" if namespace == KEYS => without_hash(&named),
+            _ => named,
+        };
         let subject = Subject { resource, namespace: common(namespace), name: common(&named) };
         Some(Self { verb, subject })
     }
@@ -113,6 +123,11 @@ fn without_revision(pod: &str) -> String {
         [index, _revision, workload] => format!("{workload}-*-{index}"),
         _ => pod.to_owned(),
     }
+}
+
+/// A name without the hash at its end, which differs from tenant to tenant or from time to time.
+fn without_hash(name: &str) -> String {
+    name.rsplit_once('-').map_or_else(|| name.to_owned(), |(rest, _hash)| format!("{rest}-*"))
 }
 
 fn verb(method: &Method, uri: &Uri, name: &str) -> Option<Verb> {

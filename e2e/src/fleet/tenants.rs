@@ -189,6 +189,7 @@ pub fn small_tenant(name: &str, release: &str) -> Tenant {
         paused: false,
         database: None,
         backup: None,
+        deletion: None,
     };
     Tenant::new(name, spec)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), plan(), release(), bucket(), volume()]
+    vec![tenant(), plan(), release(), bucket(), volume(), tombstone()]
 }
 
 fn tenant() -> Value {
@@ -24,6 +24,7 @@ fn tenant() -> Value {
             "paused": true,
             "database": { "storage": "5Gi", "storageClass": "fast" },
             "backup": { "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6" },
+            "deletion": { "finalBackup": false, "keepFor": "2160h" },
         },
     })
 }
@@ -77,6 +78,30 @@ fn bucket() -> Value {
             },
             "recoveryRecipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
             "lock": { "days": 30 },
+        },
+    })
+}
+
+fn tombstone() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "TenantTombstone",
+        "metadata": { "name": "acme-1a2b3c4d" },
+        "spec": {
+            "tenant": "acme",
+            "uid": "7a0c0000-0000-4000-8000-000000000000",
+            "deletedAt": "2026-11-22T16:00:00Z",
+            "expiresAt": "2026-12-22T16:00:00Z",
+            "store": "main",
+            "finalBackup": "Verified",
+            "backup": {
+                "backup": "20261122T160001Z-ab12cd", "createdAt": "2026-11-22T16:00:01Z", "size": 4096, "schemaVersion": 3,
+            },
+            "release": "r1",
+            "schemaVersion": 3,
+            "keySecret": "acme-1a2b3c4d",
+            "recipient": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+            "tenantSpec": { "plan": "standard" },
         },
     })
 }

@@ -62,6 +62,8 @@ async fn an_unconfirmed_deletion_keeps_serving_and_a_confirmed_one_removes_in_or
             "cronjobs",
             "cronjobs",
             "jobs",
+            "jobs",
+            "jobs",
             "statefulsets",
             "persistentvolumeclaims",
             "namespaces"

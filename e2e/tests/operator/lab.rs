@@ -89,6 +89,7 @@ impl Lab {
         let break_glass = kubeconfig::break_glass(control_plane.kubeconfig()).await?;
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes, 1);
+        nodes.backups_succeed();
         let lab = Self { control_plane, client, break_glass, nodes, operator };
         lab.create::<BackupStore>(store("main")).await?;
         lab.create::<Plan>(plan("standard")).await?;

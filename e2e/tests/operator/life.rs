@@ -23,7 +23,14 @@ use crate::lab::{DEADLINE, Lab, NAMESPACE, condition, message, migrations_succee
 #[tokio::test]
 async fn a_tenant_becomes_ready_with_all_that_it_needs() -> Result<()> {
     let lab = Lab::with_tenant().await?;
-    let tenant = lab.until_ready("acme").await?;
+    // People can work before the migration has said in which version it left the schema.
+    let tenant = Wait::new("a Ready tenant with a schema version", DEADLINE)
+        .until(async || {
+            let tenant = lab.until_ready("acme").await?;
+            let known = tenant.status.as_ref().is_some_and(|status| status.schema_version.is_some());
+            Ok(if known { Look::Done(tenant) } else { Look::NotYet(message(&tenant)) })
+        })
+        .await?;
     let status = tenant.status.clone().unwrap_or_default();
     assert_eq!(status.url.as_deref(), Some("http://acme.crm.localhost:8080"));
     assert_eq!((status.release.as_deref(), status.schema_version), (Some("r1"), Some(1)));

@@ -24,7 +24,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 use operator::{
-    api::Tenant,
+    api::{Tenant, TenantTombstone},
     args::{Cli, Command, RunArgs},
     gateway::{Gateway, watch},
     names,
@@ -160,7 +160,31 @@ async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result
     for tenant in ["acme", "bluesky", "cobalt"] {
         wait_until_gone(lab, tenant).await?;
     }
-    Ok(())
+    forget(lab, "acme").await
+}
+
+/// Destroys what is left of a deleted tenant; the door, which would remove its backups, is not there.
+async fn forget(lab: &Lab, tenant: &str) -> Result<()> {
+    let tombstones: Api<TenantTombstone> = Api::all(lab.client().await?);
+    let found = tombstones.list(&ListParams::default()).await?;
+    let found = found.into_iter().find(|tombstone| tombstone.spec.tenant == tenant);
+    let name = found.context("there is no tombstone")?.name_any();
+    let admin = lab.admin();
+    admin.may_not(&format!("delete tenanttombstone {name}"), "destroys the key").await?;
+    admin.may(&format!("annotate tenanttombstone {name} tenantry.dev/confirm-delete={name}")).await?;
+    admin.may(&format!("delete tenanttombstone {name} --wait=false")).await?;
+    let destroyed = format!("wait --for=condition=KeyDestroyed tenanttombstone/{name} --timeout=15s");
+    admin.may(&destroyed).await?;
+    let removed = json!({ "status": { "conditions": [{
+        "type": "BackupsRemoved", "status": "True", "reason": "Removed", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }, { "type": "KeyDestroyed", "status": "True", "reason": "Destroyed", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }] } });
+    admin
+        .may(&format!("patch tenanttombstone {name} --subresource=status --type=merge -p {removed}"))
+        .await?;
+    admin.may(&format!("wait --for=delete tenanttombstone/{name} --timeout=15s")).await
 }
 
 /// An object that nobody wants any more: group and version, kind, and specification.
@@ -256,6 +280,7 @@ async fn live_with_what_is_granted(lab: Lab, routes: Option<Leftover>) -> Result
     let stand_in = StandIn::start(lab.client().await?);
     let report = json!({ "code": "Migrated", "schemaVersion": 1 }).to_string();
     stand_in.on(Workload::Job, "", "migrate", Outcome::Works { message: report });
+    stand_in.backups_succeed();
     let (stop, stopped) = oneshot::channel();
     let mut operator = start_operator(&lab, stopped).await?;
     tokio::select! {

@@ -15,6 +15,10 @@ pub const BACKUP_RECENT: &str = "BackupRecent";
 pub const BACKUP_VERIFIED: &str = "BackupVerified";
 /// The network policies that separate this tenant from all others are in place.
 pub const ISOLATED: &str = "Isolated";
+/// Of a tombstone: nobody can read the backups with the tenant's own key any more.
+pub const KEY_DESTROYED: &str = "KeyDestroyed";
+/// Of a tombstone: nothing is left of the tenant in its store.
+pub const BACKUPS_REMOVED: &str = "BackupsRemoved";
 /// The operator leaves the tenant alone because `spec.paused` is set.
 pub const PAUSED: &str = "Paused";
 
@@ -32,6 +36,8 @@ pub mod reasons {
     pub const SUSPENDED: &str = "Suspended";
     /// The pods of a suspended tenant are still stopping.
     pub const STOPPING: &str = "Stopping";
+    /// The last backup before the tenant stops is being made, or tried.
+    pub const FINAL_BACKUP: &str = "FinalBackup";
     /// `spec.paused` is set.
     pub const PAUSED: &str = "Paused";
     /// `spec.paused` is not set.
@@ -151,7 +157,7 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 }
 
 /// The API keeps whole seconds; a fraction would make what we wrote differ from what we read back.
-fn whole_seconds(at: Timestamp) -> Timestamp {
+pub fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

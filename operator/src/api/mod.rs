@@ -10,6 +10,7 @@ pub mod plan;
 pub mod release;
 pub mod scheduling;
 pub mod tenant;
+pub mod tombstone;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -20,9 +21,10 @@ pub use plan::{BackupPolicy, ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
 pub use scheduling::{Scheduling, TaintEffect, Toleration, TolerationOperator};
 pub use tenant::{
-    Admin, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant, TenantBackups,
+    Admin, Deletion, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant, TenantBackups,
     TenantDatabase, TenantSpec, TenantStatus,
 };
+pub use tombstone::{FinalBackup, TenantTombstone, TenantTombstoneSpec, TenantTombstoneStatus};
 
 /// The definitions of all our kinds, each with the name of the file that holds it in `crds/`.
 pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, serde_json::Error> {
@@ -31,6 +33,7 @@ pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, se
         ("plans.yaml", Plan::crd()),
         ("releases.yaml", Release::crd()),
         ("backupstores.yaml", BackupStore::crd()),
+        ("tenanttombstones.yaml", TenantTombstone::crd()),
     ]
     .into_iter()
     .map(|(file, definition)| Ok((file, without_nullable(&definition)?)))

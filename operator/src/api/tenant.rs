@@ -94,6 +94,29 @@ pub struct TenantSpec {
     /// Backups that differ from the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<TenantBackups>,
+    /// What happens when the tenant is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
+}
+
+/// What happens when the tenant is deleted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Deletion {
+    /// Make a backup and restore it on trial before anything is removed, if the plan has backups.
+    #[serde(default = "yes")]
+    pub final_backup: bool,
+    /// How long the backups and their key are kept afterwards, for example `720h`.
+    #[serde(default = "thirty_days")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$')").message("deletion.keepFor is a time such as 720h"))]
+    pub keep_for: String,
+}
+
+impl Default for Deletion {
+    fn default() -> Self {
+        Self { final_backup: true, keep_for: thirty_days() }
+    }
 }
 
 /// Backups that differ from the plan's.
@@ -278,6 +301,14 @@ pub struct LastBackup {
 pub struct GrantedHost {
     /// Host name in lower-case ASCII form.
     pub name: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn thirty_days() -> String {
+    "720h".to_owned()
 }
 
 fn default_time_zone() -> String {

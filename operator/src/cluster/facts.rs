@@ -98,6 +98,10 @@ pub struct NamespaceFacts {
     pub migrated: Option<String>,
     /// Annotation: the public key of the tenant's backups.
     pub backup_recipient: Option<String>,
+    /// Annotation: since when the tenant is on its way to being stopped.
+    pub closing_since: Option<Timestamp>,
+    /// Annotation: the backup that was made after the CRM had stopped.
+    pub final_backup: Option<String>,
     /// Why a terminating namespace is still there.
     pub held_by: Option<String>,
 }
@@ -249,6 +253,8 @@ impl ChildKind for Namespace {
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
             backup_recipient: annotation(names::BACKUP_RECIPIENT),
+            closing_since: annotation(names::CLOSING_SINCE).and_then(|since| since.parse().ok()),
+            final_backup: annotation(names::FINAL_BACKUP),
             held_by,
         };
         Facts::Namespace(facts.into())

@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | `tenantry.dev` | `tenants`, `plans`, `releases`, `backupstores` | list, watch, patch |
 //! | `tenantry.dev` | `tenants` | get |
-//! | `tenantry.dev` | `tenants/status` | patch |
+//! | `tenantry.dev` | `tenanttombstones` | list, watch, create, patch, delete |
+//! | `tenantry.dev` | `tenants/status`, `tenanttombstones/status` | patch |
 //! | (core) | `namespaces` | get, list, watch, create, patch, delete |
 //! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | list, watch |
 //! | `apps` | `deployments`, `statefulsets` | list, watch |
@@ -47,6 +48,7 @@
 //! | namespace | group | resources | verbs |
 //! |---|---|---|---|
 //! | the gateway's, when routing is `Builtin` | (core) | `configmaps` named `routes` | get, create, patch |
+//! | that of the keys of deleted tenants | (core) | `secrets` | get, create, delete |
 //! | the operator's | (core) | `secrets` named in `--image-pull-secret` | get |
 //! | the operator's | `coordination.k8s.io` | `leases` named `tenantry-operator` | get, update |
 //! | the operator's | `coordination.k8s.io` | `leases` | create |
@@ -63,6 +65,7 @@ pub mod watch;
 pub mod write;
 
 mod events;
+mod global;
 mod patience;
 mod read;
 

@@ -12,7 +12,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Status,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -214,22 +214,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Replaces the finalizers of the version that we saw; a conflict means that it has changed since.
-    pub async fn set_finalizers<K>(&self, seen: &K, finalizers: &[String]) -> Result<K, Error>
-    where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-    {
-        let api: Api<K> = Api::all(self.client.clone());
-        let name = seen.name_any();
-        let patch: Value = json!({
-            "metadata": {"resourceVersion": seen.resource_version(), "finalizers": finalizers},
-        });
-        let params =
-            PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.write::<K, _>("patch", &name, api.patch(&name, &params, &Patch::Merge(&patch))).await
-    }
-
-    async fn write<K, T>(
+    pub(super) async fn write<K, T>(
         &self,
         verb: &'static str,
         name: &str,

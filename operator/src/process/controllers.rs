@@ -43,6 +43,7 @@ use crate::{
     references,
     routes::{self, RouteTable},
     tenant::{self, Context, hosts::Ledger},
+    tombstones,
 };
 
 /// Why the operator could not start, or had to end.
@@ -227,6 +228,7 @@ fn context(
         plans: ours.plans,
         releases: ours.releases,
         stores: ours.stores,
+        tombstones: ours.tombstones,
         malformed: ours.malformed,
         wake: bell.wake.clone(),
         backoff: Backoff::new(random_jitter),
@@ -246,6 +248,7 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     ours.tenants.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.plans.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.tombstones.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.stores.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 
@@ -276,7 +279,7 @@ fn granted_hosts(mut tenants: Vec<Arc<Tenant>>, recorded: &RouteTable) -> Vec<(S
     told.chain(kept).filter_map(|(tenant, host)| Some((tenant, Host::parse(&host).ok()?))).collect()
 }
 
-/// The route table, the finalizers on Plans and Releases, and the news of malformed objects, each kept by one task.
+/// The route table, the finalizers on Plans and Releases, the tombstones, and the news of malformed objects, each kept by one task.
 fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let (this, changed, table) = (ctx.clone(), bell.fleet.clone(), Arc::new(routes::Writer::default()));
@@ -303,9 +306,18 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
                 &ctx.plans,
                 &ctx.releases,
                 &ctx.stores,
+                &ctx.tombstones,
                 &ctx.malformed,
             )
             .await
+        }
+    }));
+    let (this, changed) = (ctx.clone(), bell.tombstones.clone());
+    tasks.spawn(settle::keep("tombstones", changed, finish.clone(), random_jitter, move || {
+        let ctx = this.clone();
+        async move {
+            let keys = &ctx.settings.keys_namespace;
+            tombstones::settle(&ctx.cluster, &ctx.tombstones, keys, (ctx.now)()).await
         }
     }));
     let (this, changed) = (ctx.clone(), bell.malformed.clone());

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant, TenantTombstone},
     args::{Routing, RoutingArgs},
     cluster::{
         Cluster,
@@ -46,6 +46,7 @@ pub(super) struct Bell {
     pub(super) queue: Arc<Queue>,
     pub(super) fleet: Arc<Notify>,
     pub(super) references: Arc<Notify>,
+    pub(super) tombstones: Arc<Notify>,
     pub(super) malformed: Arc<Notify>,
 }
 
@@ -56,6 +57,7 @@ impl Bell {
             queue: Arc::default(),
             fleet: Arc::default(),
             references: Arc::default(),
+            tombstones: Arc::default(),
             malformed: Arc::default(),
         }
     }
@@ -75,6 +77,7 @@ pub(super) struct Ours {
     pub(super) plans: Store<Plan>,
     pub(super) releases: Store<Release>,
     pub(super) stores: Store<BackupStore>,
+    pub(super) tombstones: Store<TenantTombstone>,
     pub(super) malformed: Arc<Registry>,
 }
 
@@ -158,7 +161,15 @@ pub(super) fn follow_ours(
             .state_filter(|plan| plan.spec.backup.as_ref().is_some_and(|backup| backup.store == name));
         wake_users(&to, &fleet, |tenant| plans.iter().any(|plan| plan.name_any() == tenant.spec.plan));
     }));
-    Ours { tenants, plans, releases, stores, malformed }
+    let keeper = Keeper::<TenantTombstone>::new(&malformed);
+    let tombstones = keeper.writer.as_reader();
+    let (to, fleet) = (bell.clone(), tenants.clone());
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
+        // A tenant that waits for a tombstone to go has a part of its name.
+        wake_users(&to, &fleet, |tenant| name.starts_with(&tenant.name_any()));
+        to.tombstones.notify_one();
+    }));
+    Ours { tenants, plans, releases, stores, tombstones, malformed }
 }
 
 fn wake_users(bell: &Bell, tenants: &Store<Tenant>, uses: impl Fn(&Tenant) -> bool) {

@@ -3,7 +3,7 @@
 mod routes;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 
 use crate::{
     cluster::{
@@ -17,6 +17,7 @@ use crate::{
     tenant::{
         Context, Error,
         build::{self, CREDENTIAL_KEYS, Children, Credentials, SIGN_IN_KEYS, SignIn},
+        closing,
         course::{self, Course},
         entitlement::{self, Entitlement},
         observe::{Observed, missing_keys, recipient_in},
@@ -81,6 +82,7 @@ async fn apply_children(
         app,
         backup,
         drill,
+        closing,
     } = children;
     let (cluster, seen) = (&ctx.cluster, &observed.seen);
     cluster.apply_namespace(seen, &namespace).await.map_err(Error::Cluster)?;
@@ -106,18 +108,19 @@ async fn apply_children(
         },
     );
     let (quota, limits, claim, init, file, sign_in, pull, identity) = needed;
-    let (database, app, migration, budgets, backup, drill) = tokio::join!(
+    let (database, app, migration, budgets, backup, drill, closing) = tokio::join!(
         cluster.apply(seen, &database),
         apply_if(cluster, seen, app.as_ref()),
         create_if_absent(cluster, seen, migration.as_ref()),
         all(cluster, seen, &budgets),
         apply_if(cluster, seen, backup.as_ref()),
         apply_if(cluster, seen, drill.as_ref()),
+        create_if_absent(cluster, seen, closing.as_ref()),
     );
     sign_in?;
     pull?;
     identity?;
-    let applied = [accounts, policies, front, app, migration, budgets, backup, drill].into_iter();
+    let applied = [accounts, policies, front, app, migration, budgets, backup, drill, closing].into_iter();
     let single = [quota, limits, claim, init, file, database].into_iter().map(|result| result.map(drop));
     applied.chain(single).collect::<Result<(), _>>().map_err(Error::Cluster)
 }
@@ -291,8 +294,12 @@ async fn remove_superseded(
         if let Some(secret) = old.sign_in {
             delete_secret(ctx, tenant, secret).await?;
         }
-        let job = ctx.cluster.delete::<k8s_openapi::api::batch::v1::Job>(&tenant.namespace, old.job, old.uid);
+        let job = ctx.cluster.delete::<Job>(&tenant.namespace, old.job, old.uid);
         job.await.map_err(Error::Cluster)?;
+    }
+    for (job, uid) in closing::unwanted(course.closing.as_ref(), seen) {
+        let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);
+        delete.await.map_err(Error::Cluster)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     names::{self, Component},
     tenant::{
+        closing::{self, Closing},
         report::{self, Outcome},
         validate::{ValidRelease, ValidTenant},
     },
@@ -34,6 +35,8 @@ pub struct Course {
     pub migrated: Option<String>,
     /// The migration that is needed, if one is.
     pub migration: Option<Migration>,
+    /// How it stops, if it is to stop.
+    pub closing: Option<Closing>,
 }
 
 /// A migration that is needed.
@@ -74,6 +77,15 @@ pub fn decide(
     running_release: Option<&ValidRelease>,
     now: Timestamp,
 ) -> Course {
+    Course { closing: closing::decide(tenant, seen, now), ..way(tenant, seen, running_release, now) }
+}
+
+fn way(
+    tenant: &ValidTenant,
+    seen: &Snapshot,
+    running_release: Option<&ValidRelease>,
+    now: Timestamp,
+) -> Course {
     let namespace = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
     let job =
         names::migration_job(&tenant.release.image, tenant.release.schema_version, &tenant.sign_in_secret);
@@ -94,7 +106,14 @@ pub fn decide(
     let app =
         if running == tenant.release.name { Some(tenant.release.clone()) } else { running_release.cloned() };
     let migration = Some(Migration { job, release: tenant.release.clone(), outcome, step, first });
-    Course { running, app, schema_version: namespace.schema_version, migrated: namespace.migrated, migration }
+    Course {
+        running,
+        app,
+        schema_version: namespace.schema_version,
+        migrated: namespace.migrated,
+        migration,
+        closing: None,
+    }
 }
 
 fn settled(tenant: &ValidTenant, schema_version: Option<i64>, migrated: Option<String>) -> Course {
@@ -104,6 +123,7 @@ fn settled(tenant: &ValidTenant, schema_version: Option<i64>, migrated: Option<S
         schema_version,
         migrated,
         migration: None,
+        closing: None,
     }
 }
 

@@ -56,6 +56,20 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The backups of a deleted tenant of that name are kept.
+    #[error(
+        "a tenant of this name was deleted, and its backups are kept until {expires_at:.0} (TenantTombstone {tombstone}): nothing is made in its place. Choose another name; or, if the old data is not needed, destroy it: kubectl annotate tenanttombstone {tombstone} tenantry.dev/confirm-delete={tombstone} && kubectl delete tenanttombstone {tombstone}"
+    )]
+    TombstoneExists {
+        /// The name.
+        name: String,
+        /// The tombstone.
+        tombstone: String,
+        /// Uid of the deleted tenant.
+        uid: String,
+        /// When the backups go.
+        expires_at: jiff::Timestamp,
+    },
     /// The namespace is somebody else's.
     #[error(
         "namespace {namespace} exists and {owner}: nothing in it is touched. Rename or remove it, or, if its data is this tenant's, hand it over with: kubectl annotate namespace {namespace} tenantry.dev/adopt={uid}"
@@ -136,6 +150,7 @@ impl Error {
             Self::ReleaseNotFound { .. } => "ReleaseNotFound",
             Self::PlanMalformed { .. } => "PlanMalformed",
             Self::ReleaseMalformed { .. } => "ReleaseMalformed",
+            Self::TombstoneExists { .. } => "TombstoneExists",
             Self::ForeignNamespace { .. } => "ForeignNamespace",
             Self::NamespaceTerminating { .. } => "NamespaceTerminating",
             Self::SecretLost { .. } | Self::BackupKeyLost { .. } => "SecretLost",
@@ -165,6 +180,7 @@ impl Error {
             | Self::PlanMalformed { .. }
             | Self::ReleaseMalformed { .. }
             | Self::NamespaceTerminating { .. }
+            | Self::TombstoneExists { .. }
             | Self::Encode(_) => true,
             // These wait for objects that are not watched.
             Self::ForeignNamespace { .. }

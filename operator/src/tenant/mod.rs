@@ -3,6 +3,7 @@
 //! Only observing, applying and writing the status touch the cluster; everything that decides is pure.
 
 pub mod build;
+pub mod closing;
 pub mod course;
 pub mod entitlement;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod validate;
 mod apply;
 mod cleanup;
 mod diagnose;
+mod leaving;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -30,13 +32,21 @@ use kube::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantStatus, conditions},
+    api::{
+        BackupStore, FinalBackup, Plan, Release, Tenant, TenantStatus, TenantTombstone, conditions,
+        conditions::KEY_DESTROYED,
+    },
     args::{Routing, RunArgs},
-    cluster::{Cluster, Severity, cache, facts::Kind},
+    cluster::{
+        Cluster, Severity,
+        cache::{self, Snapshot},
+        facts::Kind,
+    },
     malformed,
     names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
     tenant::{
+        closing::Closing,
         course::{Course, Step},
         hosts::{Ledger, Settlement},
         observe::{NamespaceState, Observed},
@@ -68,6 +78,8 @@ pub struct Context {
     pub releases: Store<Release>,
     /// All backup stores.
     pub stores: Store<BackupStore>,
+    /// What is left of tenants that were deleted.
+    pub tombstones: Store<TenantTombstone>,
     /// Objects of these kinds that cannot be read.
     pub malformed: Arc<malformed::Registry>,
     /// Who has which host; the lock makes one writer of many reconciles.
@@ -147,14 +159,20 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
         return Ok(());
     }
     restore_rights(tenant, ctx).await?;
-    if is_deleting(tenant) && is_confirmed(tenant) {
+    let leaves = is_deleting(tenant) && is_confirmed(tenant);
+    if leaves && leaving::is_over(tenant, ctx, &snapshot(tenant, ctx)) {
         return cleanup::remove(tenant, ctx, progress).await;
     }
     let observed = observe::observe(tenant, ctx).await?;
+    if leaves && leaving::skips_final_backup(tenant) {
+        leaving::bury(tenant, ctx, &observed, FinalBackup::Skipped).await?;
+        return cleanup::remove(tenant, ctx, progress).await;
+    }
     if observed.namespace == NamespaceState::Absent && !is_there(tenant, ctx).await? {
         progress.removed = true;
         return Ok(());
     }
+    refuse_name_of_deleted(tenant, ctx, &observed)?;
     let tenant = &ensure_finalizer(tenant, ctx).await?;
     progress.storage_class_missing = observed.storage_class_missing;
     let valid = validated(tenant, ctx, &observed)?;
@@ -167,7 +185,41 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
     // What is to be applied is large; it lives on the heap.
-    Box::pin(apply::apply(ctx, &valid, &course, &hosts.granted, &observed)).await
+    Box::pin(apply::apply(ctx, &valid, &course, &hosts.granted, &observed)).await?;
+    match leaving::outcome(course.closing.as_ref()).filter(|_| leaves) {
+        Some(final_backup) => {
+            leaving::bury(tenant, ctx, &observed, final_backup).await?;
+            cleanup::remove(tenant, ctx, progress).await
+        }
+        None => Ok(()),
+    }
+}
+
+/// The watched children, as they are known now.
+fn snapshot(tenant: &Tenant, ctx: &Context) -> Snapshot {
+    ctx.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()))
+}
+
+/// An empty CRM must not take the place of one whose backups are kept, because somebody applied an old file again.
+fn refuse_name_of_deleted(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<(), Error> {
+    if observed.namespace != NamespaceState::Absent || is_deleting(tenant) {
+        return Ok(());
+    }
+    let name = tenant.name_any();
+    let lives = |tombstone: &TenantTombstone| {
+        let conditions = tombstone.status.as_ref().map(|status| status.conditions.as_slice());
+        let destroyed = conditions::find(conditions.unwrap_or_default(), KEY_DESTROYED);
+        tombstone.spec.tenant == name && destroyed.is_none_or(|destroyed| destroyed.status != "True")
+    };
+    match ctx.tombstones.state().into_iter().find(|tombstone| lives(tombstone)) {
+        None => Ok(()),
+        Some(tombstone) => Err(Error::TombstoneExists {
+            name,
+            tombstone: tombstone.name_any(),
+            uid: tombstone.spec.uid.clone(),
+            expires_at: tombstone.spec.expires_at.0,
+        }),
+    }
 }
 
 /// Nobody would ever remove a namespace that is made for a Tenant that is gone, and watches may not have told yet.
@@ -220,7 +272,7 @@ async fn write_status(
     outcome: &Result<(), Error>,
 ) -> Result<bool, Error> {
     let old = tenant.status.clone().unwrap_or_default();
-    let seen = ctx.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()));
+    let seen = snapshot(tenant, ctx);
     let new = status::status(tenant, &old, progress, &seen, outcome, (ctx.now)());
     let ready = conditions::find(&new.conditions, conditions::READY).is_some_and(|c| c.status == "True");
     if new == old {
@@ -259,7 +311,12 @@ async fn tell(ctx: &Context, tenant: &Tenant, old: &TenantStatus, new: &TenantSt
 
 fn next_look(ctx: &Context, progress: &Progress, ready: bool) -> Duration {
     let retry = progress.course.as_ref().and_then(|course| course.migration.as_ref()).map(|m| m.step);
-    if let Some(Step::RestAfterFailure { until }) = retry {
+    let closing = progress.course.as_ref().and_then(|course| course.closing.as_ref());
+    let rest = match retry {
+        Some(Step::RestAfterFailure { until }) => Some(until),
+        _ => closing.and_then(Closing::rests_until),
+    };
+    if let Some(until) = rest {
         let wait = Duration::try_from(until.duration_since((ctx.now)())).unwrap_or(RECHECK);
         return wait.min(RESYNC) + Duration::from_secs(1);
     }

@@ -189,7 +189,9 @@ async fn read_by_name(
     let reissue = tenant.annotations().get(names::REISSUE_SIGN_IN).map(String::as_str);
     let sign_in = names::sign_in_secret(reissue);
     let cluster = &ctx.cluster;
-    let has_backups = observed.plan.as_ref().is_ok_and(|plan| plan.spec.backup.is_some());
+    // A key that was made is needed as long as the tenant lives, whatever the plan says now.
+    let has_key = observed.seen.namespace().is_some_and(|(_, facts)| facts.backup_recipient.is_some());
+    let has_backups = has_key || observed.plan.as_ref().is_ok_and(|plan| plan.spec.backup.is_some());
     let backup_identity =
         async { if has_backups { cluster.get(namespace, child::BACKUP_IDENTITY).await } else { Ok(None) } };
     let copies = ctx.settings.image_pull_secrets.iter().map(|name| async {

@@ -1,7 +1,10 @@
 //! What the status says. Pure: everything follows from the arguments, and an unchanged world gives an unchanged status.
 
 mod backup;
+mod closing;
 mod drill;
+
+pub(super) use backup::newest as newest_backup;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -134,6 +137,9 @@ fn ready(
     if let Err(error) = outcome {
         return Verdict::no(error.reason(), error.message());
     }
+    if let Some(unfinished) = closing::unfinished(tenant, progress) {
+        return unfinished;
+    }
     if is_deleting(tenant) {
         return deleting(tenant, namespace);
     }
@@ -257,12 +263,13 @@ fn isolated(seen: &Snapshot) -> Verdict {
 
 /// Whether a condition says that somebody may have to act.
 pub fn is_failure(condition: &Condition) -> bool {
-    const COURSE_OF_THINGS: [&str; 7] = [
+    const COURSE_OF_THINGS: [&str; 8] = [
         reasons::PROVISIONING,
         reasons::ROLLING_OUT,
         reasons::MIGRATING,
         reasons::STOPPING,
         reasons::DELETING,
+        reasons::FINAL_BACKUP,
         reasons::NOT_OBSERVED,
         reasons::POLICIES_MISSING,
     ];

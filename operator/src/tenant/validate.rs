@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 
@@ -11,6 +12,7 @@ use crate::{
     names::{self, Host, InvalidHost, InvalidName, TenantName},
     quantity::{InvalidQuantity, Quantity},
     schedule::{InvalidSchedule, Schedule},
+    tenant::{is_confirmed, is_deleting},
 };
 
 /// A tenant whose every word has been checked: nothing below this needs to check again.
@@ -34,8 +36,12 @@ pub struct ValidTenant {
     pub time_zone: String,
     /// ISO 4217 currency.
     pub currency: String,
-    /// What the people in charge want.
+    /// What the people in charge want; a tenant that is to be removed is stopped first.
     pub state: State,
+    /// Its removal was asked for and confirmed.
+    pub leaving: bool,
+    /// How long its backups are kept when it is gone.
+    pub keep_for: SignedDuration,
     /// How many people may use the CRM.
     pub seats: i32,
     /// How many CRM pods serve.
@@ -136,6 +142,9 @@ pub enum Invalid {
     /// The schedule of backups; the first field says where.
     #[error("{0}: {1}")]
     Schedule(&'static str, InvalidSchedule),
+    /// How long backups are kept after the deletion.
+    #[error("spec.deletion.keepFor: {0:?} is no time such as 720h, or is longer than a hundred years")]
+    KeepFor(String),
     /// The object has no uid, so it does not come from an API server.
     #[error("the Tenant has no uid")]
     NoUid,
@@ -167,6 +176,7 @@ pub fn validate(
         None => wanted,
     };
     let (hosts, tls_secrets) = wanted_hosts(tenant, &name, settings)?;
+    let leaving = is_deleting(tenant) && is_confirmed(tenant);
     Ok(ValidTenant {
         uid: tenant.uid().ok_or(Invalid::NoUid)?,
         namespace: name.namespace(),
@@ -176,7 +186,9 @@ pub fn validate(
         locale: spec.locale,
         time_zone: spec.time_zone.clone(),
         currency: spec.currency.clone(),
-        state: spec.state,
+        state: if leaving { State::Suspended } else { spec.state },
+        leaving,
+        keep_for: keep_for(tenant)?,
         seats: plan.spec.seats,
         replicas: plan.spec.replicas,
         app: Compute {
@@ -240,6 +252,14 @@ fn backup(
     let drill = parse(own.drill.as_deref(), "spec.backup.drill", plans, plans_field)?;
     let recovery = store.map(|store| store.spec.recovery_recipients.clone());
     Ok(Some(ValidBackup { store: policy.store.clone(), schedule, drill, recovery }))
+}
+
+/// How long a tenant's backups are kept when it is gone.
+pub fn keep_for(tenant: &Tenant) -> Result<SignedDuration, Invalid> {
+    const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
+    let text = tenant.spec.deletion.clone().unwrap_or_default().keep_for;
+    let parsed = text.parse().ok().filter(|time: &SignedDuration| !time.is_negative() && *time <= LONGEST);
+    parsed.ok_or(Invalid::KeepFor(text))
 }
 
 fn scheduling(spec: Scheduling) -> ValidScheduling {

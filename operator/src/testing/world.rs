@@ -23,7 +23,7 @@ use kube::runtime::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant, TenantTombstone},
     args::RunArgs,
     cluster::{
         Cluster,
@@ -42,6 +42,8 @@ pub(crate) const NAMESPACE: &str = "/api/v1/namespaces/tenant-acme";
 pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/tenant-acme/deployments/crm";
 const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/statefulsets/database";
 const CLAIM: &str = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
+/// The backup that every Job of the world makes.
+pub(crate) const BACKUP: &str = "19700101T000000Z-ab12cd";
 const PODS: &str = "/api/v1/namespaces/tenant-acme/pods";
 
 /// A world with one Tenant, its plan and its release, in which nothing has happened yet.
@@ -52,6 +54,7 @@ pub(crate) struct World {
     plans: Writer<Plan>,
     releases: Writer<Release>,
     stores: Writer<BackupStore>,
+    tombstones: Writer<TenantTombstone>,
 }
 
 impl World {
@@ -77,6 +80,7 @@ impl World {
         let (plans, plans_writer) = reflector::store();
         let (releases, releases_writer) = reflector::store();
         let (stores, stores_writer) = reflector::store();
+        let (tombstones, tombstones_writer) = reflector::store();
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
             hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
@@ -85,6 +89,7 @@ impl World {
             plans,
             releases,
             stores,
+            tombstones,
             malformed: Arc::default(),
             wake: mpsc::unbounded().0,
             backoff: Backoff::new(|| 0.0),
@@ -101,6 +106,7 @@ impl World {
             plans: plans_writer,
             releases: releases_writer,
             stores: stores_writer,
+            tombstones: tombstones_writer,
         };
         world.plans.apply_watcher_event(&watcher::Event::Apply(plan()));
         world.stores.apply_watcher_event(&watcher::Event::Apply(store()));
@@ -176,6 +182,10 @@ impl World {
     fn bring_news(&mut self) {
         let objects = self.api.objects();
         self.tenants.apply_watcher_event(&watcher::Event::Apply(self.tenant()));
+        for object in objects.values().filter(|object| object["kind"] == "TenantTombstone") {
+            let tombstone = serde_json::from_value(object.clone()).unwrap();
+            self.tombstones.apply_watcher_event(&watcher::Event::Apply(tombstone));
+        }
         self.news_of::<Namespace>(&objects);
         self.news_of::<RoleBinding>(&objects);
         self.news_of::<ServiceAccount>(&objects);
@@ -208,7 +218,7 @@ impl World {
         self.ctx.cluster.cache().retain(K::KIND, &seen);
     }
 
-    /// Volumes are bound, pods start and stop, migrations report success.
+    /// Volumes are bound, pods start and stop, Jobs report success.
     pub(crate) fn nodes_work(&self) {
         let objects = self.api.objects();
         if objects.contains_key(CLAIM) {
@@ -238,7 +248,18 @@ impl World {
         }
         for (path, job) in objects.iter().filter(|(_, object)| object["kind"] == "Job") {
             let name = job["metadata"]["name"].as_str().unwrap_or_default();
-            self.end_job(path, name, &json!({"code": "Migrated", "schemaVersion": 1}).to_string(), 0);
+            let component = job["metadata"]["labels"]["app.kubernetes.io/component"].as_str();
+            let report = match component.unwrap_or_default() {
+                "backup" => json!({
+                    "code": "BackedUp", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "size": 4096, "schemaVersion": 1,
+                }),
+                "drill" => json!({
+                    "code": "Drilled", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
+                    "schemaVersion": 1,
+                }),
+                _ => json!({"code": "Migrated", "schemaVersion": 1}),
+            };
+            self.end_job(path, name, &report.to_string(), 0);
         }
         let jobs = |pod: &Value| {
             pod["metadata"]["labels"]["job-name"]
@@ -279,8 +300,13 @@ impl World {
         });
     }
 
-    /// A migration ends with that termination message.
+    /// A Job ends with that termination message, if it has not ended before.
     pub(crate) fn end_job(&self, path: &str, name: &str, report: &str, exit_code: i32) {
+        let job = self.api.get(path).unwrap_or_default();
+        if !job["status"]["conditions"].is_null() {
+            return;
+        }
+        let component = job["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default();
         let condition = if exit_code == 0 { "Complete" } else { "Failed" };
         self.api.change(path, |job| {
             job["status"] = json!({"conditions": [{"type": condition, "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"}]});
@@ -289,9 +315,9 @@ impl World {
         if self.api.get(&pod).is_none() {
             let terminated =
                 json!({"terminated": {"exitCode": exit_code, "reason": "Completed", "message": report}});
-            let container = json!({"name": "migrate", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": terminated});
+            let container = json!({"name": component, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": terminated});
             let mut object =
-                pod_of("migrate", 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
+                pod_of(component, 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
             object["metadata"]["name"] = json!(format!("{name}-x"));
             object["metadata"]["labels"]["job-name"] = json!(name);
             self.api.put(&pod, object);

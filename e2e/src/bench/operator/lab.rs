@@ -62,6 +62,7 @@ impl Lab {
         let nodes = StandIn::start(control_plane.client().await?);
         let message = json!({"code": "Migrated", "schemaVersion": SCHEMA_VERSION}).to_string();
         nodes.on(Workload::Job, "", "migrate-", Outcome::Works { message });
+        nodes.backups_succeed();
         Ok(Self { client, control_plane, nodes, folder })
     }
 

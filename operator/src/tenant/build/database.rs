@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::State,
     names::{Component, child},
-    tenant::validate::ValidTenant,
+    tenant::{closing::Closing, course::Course, validate::ValidTenant},
 };
 
 const VOLUME: &str = "/var/lib/postgresql/data";
@@ -63,11 +63,19 @@ pub(super) fn init(tenant: &ValidTenant) -> ConfigMap {
     }
 }
 
-pub(super) fn stateful_set(tenant: &ValidTenant, image: &str, pull_secrets: &[String]) -> StatefulSet {
+pub(super) fn stateful_set(
+    tenant: &ValidTenant,
+    course: &Course,
+    image: &str,
+    pull_secrets: &[String],
+) -> StatefulSet {
+    // The last backup comes before the stop.
+    let runs =
+        tenant.state != State::Suspended || course.closing.as_ref().is_some_and(Closing::needs_database);
     StatefulSet {
         metadata: meta(tenant, Component::Database, child::DATABASE),
         spec: Some(StatefulSetSpec {
-            replicas: Some(i32::from(tenant.state != State::Suspended)),
+            replicas: Some(i32::from(runs)),
             service_name: Some(child::DATABASE_PODS.to_owned()),
             // A pod that never becomes ready must not hold up the spec that would heal it.
             pod_management_policy: Some("Parallel".to_owned()),

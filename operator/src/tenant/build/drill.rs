@@ -5,14 +5,14 @@
 
 use k8s_openapi::{
     api::{
-        batch::v1::CronJob,
+        batch::v1::{CronJob, Job},
         core::v1::{Container, EmptyDirVolumeSource, PodSpec, PodTemplateSpec, Volume},
     },
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 
 use super::{
-    backup::{IDENTITY, OWN_DEADLINE, door, scheduled, token_volume},
+    backup::{IDENTITY, OWN_DEADLINE, door, one_off, scheduled, token_volume},
     common::{
         APP_UID, POSTGRES_UID, container, pod_meta, pod_spec, read_mount, scratch_volume, secret_volume,
         write_mount,
@@ -34,12 +34,36 @@ pub(super) fn cron_job(
     release: &ValidRelease,
     settings: &RunArgs,
 ) -> CronJob {
-    let template = PodTemplateSpec {
+    let template = template(tenant, backup, release, settings, "newest");
+    scheduled(tenant, Component::Drill, child::DRILL, &backup.drill, template)
+}
+
+/// A Job that tries one backup.
+pub(super) fn one_off_drill(
+    tenant: &ValidTenant,
+    backup: &ValidBackup,
+    release: &ValidRelease,
+    settings: &RunArgs,
+    job_name: &str,
+    which: &str,
+) -> Job {
+    let template = template(tenant, backup, release, settings, which);
+    one_off(tenant, Component::Drill, job_name, template)
+}
+
+fn template(
+    tenant: &ValidTenant,
+    backup: &ValidBackup,
+    release: &ValidRelease,
+    settings: &RunArgs,
+    which: &str,
+) -> PodTemplateSpec {
+    PodTemplateSpec {
         metadata: Some(pod_meta(tenant, Component::Drill)),
         spec: Some(PodSpec {
             restart_policy: Some("Never".to_owned()),
             init_containers: Some(vec![server(tenant, settings)]),
-            containers: vec![drill(tenant, backup, release, settings)],
+            containers: vec![drill(tenant, backup, release, settings, which)],
             volumes: Some(vec![
                 token_volume("store-token"),
                 secret_volume("identity", child::BACKUP_IDENTITY, &[(IDENTITY, IDENTITY)]),
@@ -50,8 +74,7 @@ pub(super) fn cron_job(
             ]),
             ..pod_spec(tenant, child::STORE, APP_UID, &settings.image_pull_secrets)
         }),
-    };
-    scheduled(tenant, Component::Drill, child::DRILL, &backup.drill, template)
+    }
 }
 
 /// A container that starts before the drill and is stopped after it.
@@ -78,6 +101,7 @@ fn drill(
     backup: &ValidBackup,
     release: &ValidRelease,
     settings: &RunArgs,
+    which: &str,
 ) -> Container {
     let door = door(settings);
     Container {
@@ -90,7 +114,7 @@ fn drill(
                 ("--tenant", tenant.name.as_str()),
                 ("--tenant-uid", &tenant.uid),
                 ("--identity-file", "/run/secrets/backup/identity"),
-                ("--backup", "newest"),
+                ("--backup", which),
                 ("--scratch-socket", SOCKETS),
                 ("--deadline", OWN_DEADLINE),
                 ("--report", "/dev/termination-log"),

@@ -80,6 +80,8 @@ pub struct Children {
     pub backup: Option<CronJob>,
     /// Drills; `None` when there are none, or when they must stay as they are.
     pub drill: Option<CronJob>,
+    /// The last backup before the tenant stops, or its trial, if one is to run now.
+    pub closing: Option<Job>,
 }
 
 /// The set of children. Whatever could be wrong with the tenant has been checked; only encoding could fail.
@@ -103,7 +105,7 @@ pub fn build(
         claim: database::claim(tenant),
         services: service::services(tenant),
         budgets: service::budgets(tenant),
-        database: database::stateful_set(tenant, &settings.postgres_image, pull_secrets),
+        database: database::stateful_set(tenant, course, &settings.postgres_image, pull_secrets),
         migration: course
             .migration
             .as_ref()
@@ -122,7 +124,23 @@ pub fn build(
             .zip(course.app.as_ref())
             .filter(|_| backup_recipient.is_some())
             .map(|(backup, release)| drill::cron_job(tenant, backup, release, settings)),
+        closing: closing_job(tenant, course, backup_recipient, settings),
     })
+}
+
+/// The last backup of a tenant that is to stop, or its trial.
+fn closing_job(
+    tenant: &ValidTenant,
+    course: &Course,
+    backup_recipient: Option<&str>,
+    settings: &RunArgs,
+) -> Option<Job> {
+    let (backup, recipient) = (tenant.backup.as_ref()?, backup_recipient?);
+    let release = course.app.as_ref().unwrap_or(&tenant.release);
+    match course.closing.as_ref()?.job()? {
+        (job, None) => one_off_backup(tenant, backup, recipient, release, settings, job, BackupReason::Final),
+        (job, Some(which)) => Some(drill::one_off_drill(tenant, backup, release, settings, job, which)),
+    }
 }
 
 /// What leads requests to a tenant when it is not our gateway that does.

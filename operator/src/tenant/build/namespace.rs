@@ -14,7 +14,7 @@ use super::common::{child_labels, labels, meta};
 use crate::{
     args::RunArgs,
     names::{self, Component, child},
-    tenant::{course::Course, validate::ValidTenant},
+    tenant::{closing::Stage, course::Course, validate::ValidTenant},
 };
 
 pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient: Option<&str>) -> Namespace {
@@ -30,6 +30,12 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient:
     }
     if let Some(job) = &course.migrated {
         annotations.insert(names::MIGRATED.to_owned(), job.clone());
+    }
+    if let Some(closing) = course.closing.as_ref().filter(|closing| closing.stage != Stage::Unneeded) {
+        annotations.insert(names::CLOSING_SINCE.to_owned(), closing.since.to_string());
+        if let Some(backup) = closing.backup() {
+            annotations.insert(names::FINAL_BACKUP.to_owned(), backup.to_owned());
+        }
     }
     if let Some(recipient) = backup_recipient {
         annotations.insert(names::BACKUP_RECIPIENT.to_owned(), recipient.to_owned());

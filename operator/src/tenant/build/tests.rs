@@ -39,6 +39,7 @@ fn values(children: Children) -> Vec<Value> {
         app,
         backup,
         drill,
+        closing,
     } = children;
     // The script has its own file; here it would only be in the way.
     for text in database_init.data.iter_mut().flat_map(|data| data.values_mut()) {
@@ -59,6 +60,7 @@ fn values(children: Children) -> Vec<Value> {
         .chain(all(app.into_iter().collect()))
         .chain(all(backup.into_iter().collect()))
         .chain(all(drill.into_iter().collect()))
+        .chain(all(closing.into_iter().collect()))
         .collect()
 }
 

@@ -28,7 +28,11 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// The newest backup: the one that was known, or one that a pod reports. One from the future would hide all that fail until
 /// then.
-pub(super) fn newest(known: Option<&LastBackup>, seen: &Snapshot, now: Timestamp) -> Option<LastBackup> {
+pub(in crate::tenant) fn newest(
+    known: Option<&LastBackup>,
+    seen: &Snapshot,
+    now: Timestamp,
+) -> Option<LastBackup> {
     let reported = seen.all_pods(Component::Backup).filter_map(|(_, _, pod)| match report::backup(pod) {
         Backup::Done(done) => Some(LastBackup::from(done)),
         Backup::Pending | Backup::Failed { .. } => None,
