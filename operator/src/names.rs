@@ -11,6 +11,8 @@ pub const TENANT_LABEL: &str = "tenantry.dev/tenant";
 pub const TENANT_UID_LABEL: &str = "tenantry.dev/tenant-uid";
 /// Label on a migration Job: the Secret with the sign-in link that it registers.
 pub const SIGN_IN_LABEL: &str = "tenantry.dev/sign-in";
+/// Label on a Job that carries out a request: the request's uid.
+pub const REQUEST_LABEL: &str = "tenantry.dev/request";
 /// Label that says which part of the CRM a child is.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Annotation on a Tenant: its own name, written by whoever wants it removed with all its data.
@@ -225,6 +227,18 @@ pub fn tombstone(tenant: &str, uid: &str) -> String {
     format!("{tenant}-{}", short_hash(&[uid]))
 }
 
+/// The Job that carries out the request with that uid. What follows the component begins with a letter, so that it is never
+/// the name of a Job that a CronJob makes: those end in a number.
+pub fn request_job(component: Component, uid: &str) -> String {
+    let hash = short_hash(&[uid]);
+    let letter = match hash.bytes().next() {
+        Some(digit @ b'0'..=b'5') => char::from(b'a' + (digit - b'0')),
+        Some(digit @ b'6'..=b'9') => char::from(b'a' + (digit - b'6')),
+        _ => return format!("{}-{hash}", component.as_str()),
+    };
+    format!("{}-{letter}{}", component.as_str(), &hash[1..])
+}
+
 /// The HTTPRoute of that number, counted from 0.
 pub fn http_route(index: usize) -> String {
     match index {
@@ -314,6 +328,17 @@ mod tests {
     #[case("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false)]
     fn a_name_is_a_label(#[case] raw: &str, #[case] ok: bool) {
         assert_eq!(TenantName::parse(raw).is_ok(), ok);
+    }
+
+    #[test]
+    fn the_job_of_a_request_is_never_taken_for_one_of_a_cron_job() {
+        let jobs: std::collections::BTreeSet<_> =
+            (0..1000).map(|uid| request_job(Component::Backup, &uid.to_string())).collect();
+        assert_eq!(jobs.len(), 1000);
+        for job in jobs {
+            let rest = job.strip_prefix("backup-").unwrap();
+            assert!(rest.len() == 8 && rest.starts_with(|c: char| c.is_ascii_lowercase()), "{job}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), plan(), release(), bucket(), volume(), tombstone()]
+    vec![tenant(), plan(), release(), bucket(), volume(), tombstone(), tenant_backup()]
 }
 
 fn tenant() -> Value {
@@ -26,6 +26,15 @@ fn tenant() -> Value {
             "backup": { "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6" },
             "deletion": { "finalBackup": false, "keepFor": "2160h" },
         },
+    })
+}
+
+fn tenant_backup() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "TenantBackup",
+        "metadata": { "name": "acme-before-import" },
+        "spec": { "tenant": "acme", "reason": "before the import of 2026" },
     })
 }
 

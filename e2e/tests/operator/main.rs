@@ -14,6 +14,7 @@ mod mishaps;
 mod pull_secrets;
 mod quiet;
 mod replicas;
+mod requests;
 mod routes;
 mod scale;
 mod states;

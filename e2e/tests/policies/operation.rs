@@ -24,7 +24,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 use operator::{
-    api::{Tenant, TenantTombstone},
+    api::{Tenant, TenantBackup, TenantTombstone},
     args::{Cli, Command, RunArgs},
     gateway::{Gateway, watch},
     names,
@@ -138,6 +138,8 @@ async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result
     admin.may("annotate tenant bluesky tenantry.dev/reissue-sign-in=1").await?;
     wait_for(lab, "bluesky", "True", "AsExpected").await?;
 
+    ask_for_backups(lab, stand_in, "bluesky").await?;
+
     stand_in.on(Workload::PersistentVolumeClaim, "tenant-cobalt", "", Outcome::Nothing);
     // A pod does not start before its volume is there.
     stand_in.on(Workload::StatefulSet, "tenant-cobalt", "", Outcome::Nothing);
@@ -185,6 +187,42 @@ async fn forget(lab: &Lab, tenant: &str) -> Result<()> {
         .may(&format!("patch tenanttombstone {name} --subresource=status --type=merge -p {removed}"))
         .await?;
     admin.may(&format!("wait --for=delete tenanttombstone/{name} --timeout=15s")).await
+}
+
+/// Asks for backups until the oldest requests go, and takes the Job away from under the last.
+async fn ask_for_backups(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Result<()> {
+    let requests: Api<TenantBackup> = Api::all(lab.client().await?);
+    let ask = async |name: &str, reason: &str| {
+        let request = json!({
+            "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantBackup",
+            "metadata": { "name": name }, "spec": { "tenant": tenant },
+        });
+        lab.admin().may_write("create", &request.to_string()).await?;
+        let look = async || {
+            let status = requests.get(name).await?.status.unwrap_or_default();
+            let complete = status.conditions.first().map(|complete| complete.reason.clone());
+            Ok(if complete.as_deref() == Some(reason) {
+                Look::Done(())
+            } else {
+                Look::NotYet(format!("{status:?}"))
+            })
+        };
+        Wait::new(format!("TenantBackup {name}: {reason}"), Duration::from_mins(1)).until(look).await
+    };
+    let report = json!({
+        "code": "BackedUp", "backup": "20261122T132501Z-ab12cd", "createdAt": "2026-11-22T13:25:01Z", "size": 4096,
+        "schemaVersion": 1,
+    });
+    stand_in.on(Workload::Job, "", "backup-", Outcome::Works { message: report.to_string() });
+    for number in 0..11 {
+        ask(&format!("request-{number}"), "BackedUp").await?;
+    }
+    lab.admin().may("wait --for=delete tenantbackup/request-0 --timeout=15s").await?;
+    stand_in.on(Workload::Job, "", "backup-", Outcome::Nothing);
+    ask("interrupted", "Running").await?;
+    lab.admin().may(&format!("-n tenant-{tenant} delete jobs -l tenantry.dev/request")).await?;
+    let unknown = "wait --for=jsonpath={.status.conditions[0].reason}=ResultUnknown tenantbackup/interrupted";
+    lab.admin().may(&format!("{unknown} --timeout=15s")).await
 }
 
 /// An object that nobody wants any more: group and version, kind, and specification.

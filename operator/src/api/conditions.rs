@@ -19,6 +19,8 @@ pub const ISOLATED: &str = "Isolated";
 pub const KEY_DESTROYED: &str = "KeyDestroyed";
 /// Of a tombstone: nothing is left of the tenant in its store.
 pub const BACKUPS_REMOVED: &str = "BackupsRemoved";
+/// A request has been carried out. True and False are final.
+pub const COMPLETE: &str = "Complete";
 /// The operator leaves the tenant alone because `spec.paused` is set.
 pub const PAUSED: &str = "Paused";
 
@@ -72,6 +74,18 @@ pub mod reasons {
     pub const DELETING: &str = "Deleting";
     /// The object does not have the form of its kind, and is left alone.
     pub const MALFORMED: &str = "Malformed";
+    /// A request names a Tenant that does not exist.
+    pub const TENANT_NOT_FOUND: &str = "TenantNotFound";
+    /// A request waits until the tenant is in order.
+    pub const TENANT_NOT_READY: &str = "TenantNotReady";
+    /// A request waits for another one of the same tenant.
+    pub const QUEUED: &str = "Queued";
+    /// The Job of a request is at work.
+    pub const RUNNING: &str = "Running";
+    /// The Job of a request ended, or is gone, without a word that could be believed.
+    pub const RESULT_UNKNOWN: &str = "ResultUnknown";
+    /// The backup that was asked for could not be made.
+    pub const BACKUP_FAILED: &str = "BackupFailed";
     /// Nothing is known yet.
     pub const NOT_OBSERVED: &str = "NotObserved";
 }

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod release;
 pub mod scheduling;
 pub mod tenant;
+pub mod tenant_backup;
 pub mod tombstone;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -24,6 +25,7 @@ pub use tenant::{
     Admin, Deletion, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant, TenantBackups,
     TenantDatabase, TenantSpec, TenantStatus,
 };
+pub use tenant_backup::{TenantBackup, TenantBackupSpec, TenantBackupStatus};
 pub use tombstone::{FinalBackup, TenantTombstone, TenantTombstoneSpec, TenantTombstoneStatus};
 
 /// The definitions of all our kinds, each with the name of the file that holds it in `crds/`.
@@ -34,6 +36,7 @@ pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, se
         ("releases.yaml", Release::crd()),
         ("backupstores.yaml", BackupStore::crd()),
         ("tenanttombstones.yaml", TenantTombstone::crd()),
+        ("tenantbackups.yaml", TenantBackup::crd()),
     ]
     .into_iter()
     .map(|(file, definition)| Ok((file, without_nullable(&definition)?)))

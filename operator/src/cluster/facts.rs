@@ -177,11 +177,15 @@ pub struct JobFacts {
     pub finished: Option<Finished>,
     /// Label: the sign-in Secret that it registers.
     pub sign_in: Option<String>,
+    /// Label: the uid of the request that it carries out.
+    pub request: Option<String>,
 }
 
 /// How a Job ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finished {
+    /// One of its pods ended well.
+    pub succeeded: bool,
     /// Kubernetes' word for why.
     pub reason: String,
     /// When.
@@ -307,11 +311,13 @@ impl ChildKind for Job {
         let ended =
             |c: &&JobCondition| c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed");
         let finished = conditions.iter().find(ended).map(|condition| Finished {
+            succeeded: condition.type_ == "Complete",
             reason: condition.reason.clone().unwrap_or_default(),
             at: condition.last_transition_time.as_ref().map(|time| time.0),
         });
-        let sign_in = self.labels().get(names::SIGN_IN_LABEL).cloned();
-        Facts::Job(JobFacts { finished, sign_in }.into())
+        let label = |name: &str| self.labels().get(name).cloned();
+        let (sign_in, request) = (label(names::SIGN_IN_LABEL), label(names::REQUEST_LABEL));
+        Facts::Job(JobFacts { finished, sign_in, request }.into())
     }
 }
 

@@ -11,7 +11,8 @@
 //! | `tenantry.dev` | `tenants`, `plans`, `releases`, `backupstores` | list, watch, patch |
 //! | `tenantry.dev` | `tenants` | get |
 //! | `tenantry.dev` | `tenanttombstones` | list, watch, create, patch, delete |
-//! | `tenantry.dev` | `tenants/status`, `tenanttombstones/status` | patch |
+//! | `tenantry.dev` | `tenantbackups` | get, list, watch, delete |
+//! | `tenantry.dev` | `tenants/status`, `tenanttombstones/status`, `tenantbackups/status` | patch |
 //! | (core) | `namespaces` | get, list, watch, create, patch, delete |
 //! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | list, watch |
 //! | `apps` | `deployments`, `statefulsets` | list, watch |
@@ -35,7 +36,7 @@
 //! | (core) | `limitranges` | create, patch |
 //! | (core) | `pods` | patch |
 //! | `apps` | `deployments`, `statefulsets` | create, patch, delete |
-//! | `batch` | `jobs` | create, delete |
+//! | `batch` | `jobs` | get, create, delete |
 //! | `batch` | `cronjobs` | create, patch, delete |
 //! | `networking.k8s.io` | `networkpolicies` | create, patch, delete |
 //! | `policy` | `poddisruptionbudgets` | create, patch, delete |

@@ -27,6 +27,7 @@ use crate::{
     malformed::Guarded,
     names,
     process::lease::Term,
+    tenant::requests::Request,
 };
 
 /// What an apply did.
@@ -195,6 +196,20 @@ impl Cluster {
         let params =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.write::<Tenant, _>("patch", &name, api.patch_status(&name, &params, &Patch::Merge(&patch))).await
+    }
+
+    /// Writes the status of a request, if the request is still the version that we saw: a conflict means that it is not.
+    pub async fn apply_request_status<K: Request>(&self, seen: &K, status: &K::Status) -> Result<(), Error> {
+        let api: Api<K> = Api::all(self.client.clone());
+        let name = seen.name_any();
+        let patch = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": name, "uid": seen.uid(), "resourceVersion": seen.resource_version()},
+            "status": status,
+        });
+        let params = apply_params(names::FIELD_MANAGER);
+        self.write::<K, _>("apply", &name, api.patch_status(&name, &params, &Patch::Apply(&patch))).await?;
+        Ok(())
     }
 
     /// Writes the conditions of a Tenant that cannot be read otherwise, if it is still the version that we saw.

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantTombstone},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantTombstone},
     args::{Routing, RoutingArgs},
     cluster::{
         Cluster,
@@ -37,6 +37,7 @@ use crate::{
     },
     malformed::{Guarded, Registry},
     process::{metrics::Metrics, queue::Queue},
+    tenant::requests::{Request, tenant_named_by},
 };
 
 /// Who is told of changes.
@@ -47,6 +48,7 @@ pub(super) struct Bell {
     pub(super) fleet: Arc<Notify>,
     pub(super) references: Arc<Notify>,
     pub(super) tombstones: Arc<Notify>,
+    pub(super) requests: Arc<Notify>,
     pub(super) malformed: Arc<Notify>,
 }
 
@@ -58,6 +60,7 @@ impl Bell {
             fleet: Arc::default(),
             references: Arc::default(),
             tombstones: Arc::default(),
+            requests: Arc::default(),
             malformed: Arc::default(),
         }
     }
@@ -78,6 +81,7 @@ pub(super) struct Ours {
     pub(super) releases: Store<Release>,
     pub(super) stores: Store<BackupStore>,
     pub(super) tombstones: Store<TenantTombstone>,
+    pub(super) backups: Store<TenantBackup>,
     pub(super) malformed: Arc<Registry>,
 }
 
@@ -135,6 +139,7 @@ pub(super) fn follow_ours(
         to.tenant(name);
         to.fleet.notify_one();
         to.references.notify_one();
+        to.requests.notify_one();
     }));
     let keeper = Keeper::<Plan>::new(&malformed);
     let plans = keeper.writer.as_reader();
@@ -169,7 +174,25 @@ pub(super) fn follow_ours(
         wake_users(&to, &fleet, |tenant| name.starts_with(&tenant.name_any()));
         to.tombstones.notify_one();
     }));
-    Ours { tenants, plans, releases, stores, tombstones, malformed }
+    let backups = follow_requests(cluster, metrics, bell, &malformed, tasks);
+    Ours { tenants, plans, releases, stores, tombstones, backups, malformed }
+}
+
+/// Starts the watch of a kind of request: its news are news of the tenant that it names.
+fn follow_requests<K: Request>(
+    cluster: &Cluster,
+    metrics: &Arc<Metrics>,
+    bell: &Bell,
+    malformed: &Arc<Registry>,
+    tasks: &mut JoinSet<()>,
+) -> Store<K> {
+    let keeper = Keeper::<K> { about: tenant_named_by, ..Keeper::new(malformed) };
+    let (requests, to) = (keeper.writer.as_reader(), bell.clone());
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |tenant| {
+        to.requests.notify_one();
+        to.tenant(tenant);
+    }));
+    requests
 }
 
 fn wake_users(bell: &Bell, tenants: &Store<Tenant>, uses: impl Fn(&Tenant) -> bool) {
@@ -187,7 +210,7 @@ where
     known.get(&ObjectRef::new(name)).is_none()
 }
 
-/// Keeps what we know of one kind of ours true, and names every object that changed or went. Ends never.
+/// Keeps what we know of one kind of ours true, and tells of every object that changed or went. Ends never.
 async fn keep<K>(
     cluster: Cluster,
     mut keeper: Keeper<K>,
@@ -207,12 +230,12 @@ async fn keep<K>(
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                let name = keeper.take(event);
+                let news = keeper.take(event);
                 metrics.malformed_objects(&kind, keeper.malformed.of_kind::<K>().len());
                 if !keeper.malformed.untold().is_empty() {
                     bell.malformed.notify_one();
                 }
-                name.into_iter().for_each(&changed);
+                news.into_iter().for_each(&changed);
             }
             Err(error) => {
                 metrics.watch_failed(&kind);
@@ -227,42 +250,53 @@ async fn keep<K>(
 struct Keeper<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     malformed: Arc<Registry>,
+    /// What news of an object is about: the object itself, or what it names.
+    about: fn(&Guarded<K>) -> String,
     /// Malformed objects of the list that is coming in.
     listed: BTreeSet<String>,
+    /// What that list is about.
+    news: Vec<String>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Keeper<K> {
     fn new(malformed: &Arc<Registry>) -> Self {
-        Self { writer: Writer::default(), malformed: malformed.clone(), listed: BTreeSet::new() }
+        Self {
+            writer: Writer::default(),
+            malformed: malformed.clone(),
+            about: ResourceExt::name_any,
+            listed: BTreeSet::new(),
+            news: Vec::new(),
+        }
     }
 
-    /// Takes an event in; returns the name of the object that it is about.
-    fn take(&mut self, event: watcher::Event<Guarded<K>>) -> Option<String> {
+    /// Takes an event in; returns what there is news of. Of a list there is none before all of it can be seen.
+    fn take(&mut self, event: watcher::Event<Guarded<K>>) -> Vec<String> {
         match event {
             watcher::Event::Init => {
                 self.listed.clear();
+                self.news.clear();
                 self.writer.apply_watcher_event(&watcher::Event::Init);
-                None
+                Vec::new()
             }
             watcher::Event::InitApply(object) => {
-                let name = object.name_any();
+                self.news.push((self.about)(&object));
                 match object.0 {
                     Ok(object) => self.writer.apply_watcher_event(&watcher::Event::InitApply(object)),
                     Err(object) => {
-                        self.listed.insert(name.clone());
+                        self.listed.insert(object.name().to_owned());
                         self.malformed.put(*object);
                     }
                 }
-                Some(name)
+                Vec::new()
             }
             watcher::Event::InitDone => {
                 self.writer.apply_watcher_event(&watcher::Event::InitDone);
                 self.malformed.retain::<K>(&std::mem::take(&mut self.listed));
-                None
+                std::mem::take(&mut self.news)
             }
-            watcher::Event::Apply(object) if self.is_past(&object) => None,
+            watcher::Event::Apply(object) if self.is_past(&object) => Vec::new(),
             watcher::Event::Apply(object) => {
-                let name = object.name_any();
+                let (name, about) = (object.name_any(), (self.about)(&object));
                 match object.0 {
                     Ok(object) => {
                         self.writer.apply_watcher_event(&watcher::Event::Apply(object));
@@ -273,13 +307,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Keeper<K> {
                         self.forget(&name);
                     }
                 }
-                Some(name)
+                vec![about]
             }
             watcher::Event::Delete(object) => {
-                let name = object.name_any();
+                let (name, about) = (object.name_any(), (self.about)(&object));
                 self.forget(&name);
                 self.malformed.remove::<K>(&name);
-                Some(name)
+                vec![about]
             }
         }
     }
@@ -340,7 +374,7 @@ mod tests {
             (Event::Delete(bad()), (0, 0)),
         ] {
             let what = format!("{event:?}");
-            assert_eq!(keeper.take(event).as_deref(), Some("acme"));
+            assert_eq!(keeper.take(event), ["acme"]);
             assert_eq!(known(&keeper), after, "after {what}");
         }
     }
@@ -359,7 +393,7 @@ mod tests {
             Guarded(Err(Box::new(malformed)))
         };
         let mut keeper = keeper();
-        let mut takes = |object| keeper.take(Event::Apply(object)).is_some();
+        let mut takes = |object| !keeper.take(Event::Apply(object)).is_empty();
         assert!(takes(Guarded(Ok(of_version("10")))));
         assert!(!takes(Guarded(Ok(of_version("9")))), "numbers, not texts");
         assert!(!takes(malformed_of_version("9")));
@@ -376,10 +410,10 @@ mod tests {
         keeper.take(Event::Apply(good()));
         let mut list = |objects: Vec<Guarded<Tenant>>| {
             keeper.take(Event::Init);
-            for object in objects {
-                keeper.take(Event::InitApply(object));
+            for object in &objects {
+                assert!(keeper.take(Event::InitApply(object.clone())).is_empty(), "it cannot be seen yet");
             }
-            keeper.take(Event::InitDone);
+            assert_eq!(keeper.take(Event::InitDone).len(), objects.len());
             known(&keeper)
         };
         assert_eq!(list(vec![bad()]), (0, 1));

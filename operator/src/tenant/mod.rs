@@ -10,6 +10,7 @@ pub mod error;
 pub mod hosts;
 pub mod observe;
 pub mod report;
+pub mod requests;
 pub mod status;
 pub mod validate;
 
@@ -50,6 +51,7 @@ use crate::{
         course::{Course, Step},
         hosts::{Ledger, Settlement},
         observe::{NamespaceState, Observed},
+        requests::Requests,
         validate::ValidTenant,
     },
 };
@@ -80,6 +82,8 @@ pub struct Context {
     pub stores: Store<BackupStore>,
     /// What is left of tenants that were deleted.
     pub tombstones: Store<TenantTombstone>,
+    /// All requests.
+    pub requests: Requests,
     /// Objects of these kinds that cannot be read.
     pub malformed: Arc<malformed::Registry>,
     /// Who has which host; the lock makes one writer of many reconciles.
@@ -139,9 +143,11 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         return Ok(Action::requeue(RIGHTS_RETRY));
     }
     let ready = write_status(&tenant, &ctx, &progress, &outcome).await?;
+    let asked = requests::attend(&tenant, &ctx, &progress, &outcome).await;
     outcome?;
+    let is_asked = asked?;
     ctx.backoff.reset(&name);
-    Ok(Action::requeue(next_look(&ctx, &progress, ready)))
+    Ok(Action::requeue(next_look(&ctx, &progress, ready && !is_asked)))
 }
 
 /// What to do after a failure: wait for a change, or try again after a while.

@@ -155,12 +155,8 @@ impl State {
     }
 
     fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
-        if let Some(path) = path.strip_suffix("/status") {
-            let Some(mut object) = self.objects.get(path).cloned() else { return not_found() };
-            object["status"] = body["status"].clone();
-            return (200, self.store(path, object));
-        }
-        let present = self.objects.get(path).cloned();
+        let of_status = path.strip_suffix("/status");
+        let present = self.objects.get(of_status.unwrap_or(path)).cloned();
         let same = |field: &str| {
             let (wanted, has) =
                 (&body["metadata"][field], present.as_ref().map(|object| &object["metadata"][field]));
@@ -171,6 +167,11 @@ impl State {
         }
         if !same("resourceVersion") {
             return refusal(409, "Conflict", "the object has been modified");
+        }
+        if let Some(path) = of_status {
+            let Some(mut object) = present else { return not_found() };
+            object["status"] = body["status"].clone();
+            return (200, self.store(path, object));
         }
         // Only changes of finalizers come without a kind.
         if body["kind"].is_null() {

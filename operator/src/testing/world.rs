@@ -15,15 +15,19 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
-use kube::runtime::{
-    controller::Action,
-    reflector::{self, store::Writer},
-    watcher,
+use kube::{
+    Resource,
+    runtime::{
+        controller::Action,
+        reflector::{self, store::Writer},
+        watcher,
+    },
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantTombstone},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantTombstone},
     args::RunArgs,
     cluster::{
         Cluster,
@@ -33,7 +37,7 @@ use crate::{
     },
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
-    tenant::{self, Context, Error, hosts::Ledger},
+    tenant::{self, Context, Error, hosts::Ledger, requests::Requests},
     testing::{fake_api::FakeApi, plan, release, settings, store, tenant as acme},
 };
 
@@ -55,6 +59,7 @@ pub(crate) struct World {
     releases: Writer<Release>,
     stores: Writer<BackupStore>,
     tombstones: Writer<TenantTombstone>,
+    backups: Writer<TenantBackup>,
 }
 
 impl World {
@@ -81,6 +86,7 @@ impl World {
         let (releases, releases_writer) = reflector::store();
         let (stores, stores_writer) = reflector::store();
         let (tombstones, tombstones_writer) = reflector::store();
+        let (backups, backups_writer) = reflector::store();
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
             hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
@@ -90,6 +96,7 @@ impl World {
             releases,
             stores,
             tombstones,
+            requests: Requests { backups },
             malformed: Arc::default(),
             wake: mpsc::unbounded().0,
             backoff: Backoff::new(|| 0.0),
@@ -107,6 +114,7 @@ impl World {
             releases: releases_writer,
             stores: stores_writer,
             tombstones: tombstones_writer,
+            backups: backups_writer,
         };
         world.plans.apply_watcher_event(&watcher::Event::Apply(plan()));
         world.stores.apply_watcher_event(&watcher::Event::Apply(store()));
@@ -160,6 +168,14 @@ impl World {
         tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone()).await
     }
 
+    /// One reconcile of an operator that still has this version of a TenantBackup.
+    pub(crate) async fn reconcile_on_old_news(&mut self, old: &Value) -> Result<Action, Error> {
+        self.bring_news();
+        let old = serde_json::from_value(old.clone()).unwrap();
+        self.backups.apply_watcher_event(&watcher::Event::Apply(old));
+        tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone()).await
+    }
+
     /// Reconciles, with the nodes working in between, until nothing is written any more; errors are retried.
     pub(crate) async fn settle(&mut self) {
         for _ in 0..20 {
@@ -179,13 +195,11 @@ impl World {
     }
 
     /// What the watches would bring.
-    fn bring_news(&mut self) {
+    pub(crate) fn bring_news(&mut self) {
         let objects = self.api.objects();
         self.tenants.apply_watcher_event(&watcher::Event::Apply(self.tenant()));
-        for object in objects.values().filter(|object| object["kind"] == "TenantTombstone") {
-            let tombstone = serde_json::from_value(object.clone()).unwrap();
-            self.tombstones.apply_watcher_event(&watcher::Event::Apply(tombstone));
-        }
+        relist(&mut self.backups, &objects);
+        relist(&mut self.tombstones, &objects);
         self.news_of::<Namespace>(&objects);
         self.news_of::<RoleBinding>(&objects);
         self.news_of::<ServiceAccount>(&objects);
@@ -248,18 +262,9 @@ impl World {
         }
         for (path, job) in objects.iter().filter(|(_, object)| object["kind"] == "Job") {
             let name = job["metadata"]["name"].as_str().unwrap_or_default();
-            let component = job["metadata"]["labels"]["app.kubernetes.io/component"].as_str();
-            let report = match component.unwrap_or_default() {
-                "backup" => json!({
-                    "code": "BackedUp", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "size": 4096, "schemaVersion": 1,
-                }),
-                "drill" => json!({
-                    "code": "Drilled", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
-                    "schemaVersion": 1,
-                }),
-                _ => json!({"code": "Migrated", "schemaVersion": 1}),
-            };
-            self.end_job(path, name, &report.to_string(), 0);
+            if let Some(report) = report_of(job) {
+                self.end_job(path, name, &report.to_string(), 0);
+            }
         }
         let jobs = |pod: &Value| {
             pod["metadata"]["labels"]["job-name"]
@@ -306,23 +311,57 @@ impl World {
         if !job["status"]["conditions"].is_null() {
             return;
         }
-        let component = job["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default();
         let condition = if exit_code == 0 { "Complete" } else { "Failed" };
         self.api.change(path, |job| {
             job["status"] = json!({"conditions": [{"type": condition, "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"}]});
         });
         let pod = format!("{PODS}/{name}-x");
         if self.api.get(&pod).is_none() {
+            let component = component_of(&job);
             let terminated =
                 json!({"terminated": {"exitCode": exit_code, "reason": "Completed", "message": report}});
             let container = json!({"name": component, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": terminated});
             let mut object =
-                pod_of(component, 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
+                pod_of(&component, 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
+            pod_of(&component, 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
             object["metadata"]["name"] = json!(format!("{name}-x"));
             object["metadata"]["labels"]["job-name"] = json!(name);
             self.api.put(&pod, object);
         }
     }
+}
+
+fn component_of(object: &Value) -> String {
+    object["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What the pods of a Job report when all goes well.
+fn report_of(job: &Value) -> Option<Value> {
+    match component_of(job).as_str() {
+        "migrate" => Some(json!({"code": "Migrated", "schemaVersion": 1})),
+        "backup" => Some(json!({
+            "code": "BackedUp", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "size": 4096,
+            "schemaVersion": 1,
+        })),
+        "drill" => Some(json!({
+            "code": "Drilled", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
+            "schemaVersion": 1,
+        })),
+        _ => None,
+    }
+}
+
+/// What a new list of a kind of ours would bring.
+fn relist<K>(writer: &mut Writer<K>, objects: &BTreeMap<String, Value>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+{
+    writer.apply_watcher_event(&watcher::Event::Init);
+    for object in objects.values().filter(|object| object["kind"] == *K::kind(&())) {
+        let object = serde_json::from_value(object.clone()).unwrap();
+        writer.apply_watcher_event(&watcher::Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&watcher::Event::InitDone);
 }
 
 fn pod_of(component: &str, number: i64, status: &Value) -> Value {

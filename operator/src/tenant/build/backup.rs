@@ -37,6 +37,8 @@ pub(super) const OWN_DEADLINE: &str = "3570s";
 /// A run that could not begin in time, because nothing in the cluster moved, is made up for so long.
 const START_WITHIN_SECONDS: i64 = 4 * 3600;
 const RETRIES: i32 = 2;
+/// The log of a request that failed can be read for so long.
+const KEPT_SECONDS: i32 = 24 * 3600;
 /// The kubelet renews the token long before that.
 const TOKEN_SECONDS: i64 = 3600;
 
@@ -156,6 +158,15 @@ pub(super) fn scheduled(
         }),
         status: None,
     }
+}
+
+/// The Job as the work of the request with that uid. What is left of it, Kubernetes removes after a day.
+pub fn of_request(mut job: Job, uid: &str) -> Job {
+    job.metadata.labels.get_or_insert_default().insert(names::REQUEST_LABEL.to_owned(), uid.to_owned());
+    if let Some(spec) = &mut job.spec {
+        spec.ttl_seconds_after_finished = Some(KEPT_SECONDS);
+    }
+    job
 }
 
 /// A Job of one of the tenant's pods that runs once.

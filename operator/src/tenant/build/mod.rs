@@ -39,7 +39,7 @@ use crate::{
     },
 };
 
-pub use backup::{BackupReason, IDENTITY_KEYS, RECIPIENT, backup_identity, one_off_backup};
+pub use backup::{BackupReason, IDENTITY_KEYS, RECIPIENT, backup_identity, of_request, one_off_backup};
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};

@@ -56,8 +56,8 @@ fn app(wanted: i32, replicas: i32) -> (Key, Child) {
 }
 
 fn job(name: &str, finished: Option<i64>) -> (Key, Child) {
-    let finished = finished.map(|second| Finished { reason: String::new(), at: Some(at(second)) });
-    child(Kind::Job, name, Facts::Job(JobFacts { finished, sign_in: None }.into()))
+    let finished = finished.map(|second| Finished { at: Some(at(second)), ..Finished::default() });
+    child(Kind::Job, name, Facts::Job(JobFacts { finished, ..JobFacts::default() }.into()))
 }
 
 fn pod(component: Component, job: &str, exit_code: i32, message: &str) -> (Key, Child) {

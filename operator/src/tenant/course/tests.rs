@@ -38,9 +38,9 @@ fn namespace(release: Option<&str>, schema_version: Option<i64>, migrated: Optio
 }
 
 fn job(name: &str, finished: Option<i64>) -> (Key, Child) {
-    let finished = finished.map(|second| Finished { reason: String::new(), at: Some(at(second)) });
+    let finished = finished.map(|second| Finished { at: Some(at(second)), ..Finished::default() });
     let sign_in = Some(format!("first-sign-in-of-{name}"));
-    child(Kind::Job, name, Facts::Job(JobFacts { finished, sign_in }.into()))
+    child(Kind::Job, name, Facts::Job(JobFacts { finished, sign_in, ..JobFacts::default() }.into()))
 }
 
 fn pod(job: &str, message: &str) -> (Key, Child) {
