@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::backup::{BackupId, Reason};
 
@@ -32,6 +32,10 @@ pub enum Command {
     Backup(Backup),
     /// Proves a backup: restores it into a scratch database, compares, examines, and drops it.
     Drill(Drill),
+    /// Restores a backup into a database of its own, beside the one that serves; safe to run again.
+    Restore(Restore),
+    /// Drops a database that no longer serves; safe to run again.
+    DropDatabase(DropDatabase),
 }
 
 /// Flags of `serve`.
@@ -118,12 +122,56 @@ pub struct Drill {
     /// The file with the age identity that decrypts.
     #[arg(long, env = "CRM_IDENTITY_FILE")]
     pub identity_file: PathBuf,
-    /// Which backup: an id, or `newest`.
+    /// Which backup: an id, `newest`, or `before:` and a time, for the newest that was made until then.
     #[arg(long, env = "CRM_BACKUP", default_value = "newest")]
     pub backup: Which,
     /// The directory with the socket of a PostgreSQL that serves nothing else and trusts whoever reaches it.
     #[arg(long, env = "CRM_SCRATCH_SOCKET")]
     pub scratch_socket: String,
+    /// When to give up.
+    #[arg(long, env = "CRM_DEADLINE", default_value = "570s", value_parser = duration)]
+    pub deadline: Duration,
+    /// The file that takes the result; only written when it is there.
+    #[arg(long, env = "CRM_REPORT", default_value = "/dev/termination-log")]
+    pub report: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The database to restore into, as the role that owns databases. It is made, unless it is the current one: that one has to
+    /// be there and to be empty.
+    #[command(flatten)]
+    pub database: Database<OwnerRole>,
+    /// The database that serves now. It is the way to the server, and is left as it is.
+    #[arg(long, env = "CRM_CURRENT_DATABASE", default_value = "crm")]
+    pub current: String,
+    /// Where the backup is. Tenant and uid are those of whose backup it is.
+    #[command(flatten)]
+    pub store: Store,
+    /// The file with the age identity that decrypts.
+    #[arg(long, env = "CRM_IDENTITY_FILE")]
+    pub identity_file: PathBuf,
+    /// Which backup: an id, `newest`, or `before:` and a time, for the newest that was made until then.
+    #[arg(long, env = "CRM_BACKUP")]
+    pub backup: Which,
+    /// When to give up.
+    #[arg(long, env = "CRM_DEADLINE", default_value = "3570s", value_parser = duration)]
+    pub deadline: Duration,
+    /// The file that takes the result; only written when it is there.
+    #[arg(long, env = "CRM_REPORT", default_value = "/dev/termination-log")]
+    pub report: PathBuf,
+}
+
+/// Flags of `drop-database`.
+#[derive(Debug, Args)]
+pub struct DropDatabase {
+    /// The database to drop, as the role that owns it.
+    #[command(flatten)]
+    pub database: Database<OwnerRole>,
+    /// The database that serves now, which is never dropped.
+    #[arg(long, env = "CRM_CURRENT_DATABASE")]
+    pub current: String,
     /// When to give up.
     #[arg(long, env = "CRM_DEADLINE", default_value = "570s", value_parser = duration)]
     pub deadline: Duration,
@@ -165,7 +213,7 @@ impl DefaultRole for AppRole {
     const NAME: &'static str = "crm_app";
 }
 
-/// The role of `migrate`.
+/// The role of `migrate`, `restore` and `drop-database`.
 #[derive(Clone, Debug)]
 pub struct OwnerRole;
 impl DefaultRole for OwnerRole {
@@ -251,6 +299,8 @@ impl FromStr for DoorUrl {
 pub enum Which {
     /// The last one that was completed.
     Newest,
+    /// The last one whose snapshot was taken until then.
+    Before(Timestamp),
     /// This one.
     Id(BackupId),
 }
@@ -259,7 +309,14 @@ impl FromStr for Which {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "newest" { Ok(Self::Newest) } else { text.parse().map(Self::Id) }
+        match text.split_once(':') {
+            Some(("before", time)) => time
+                .parse()
+                .map(Self::Before)
+                .map_err(|_| "not a time, as before:2026-11-22T01:00:00Z has one"),
+            _ if text == "newest" => Ok(Self::Newest),
+            _ => text.parse().map(Self::Id),
+        }
     }
 }
 
@@ -314,6 +371,9 @@ mod tests {
         assert_eq!(which(&[]), ("tenantry-store".to_owned(), Which::Newest));
         let id = "20261122T010000Z-k3v9x2";
         assert_eq!(which(&["--backup", id]).1, Which::Id(id.parse().unwrap()));
+        let time = "2026-11-22T01:00:00.25Z";
+        assert_eq!(which(&["--backup", &format!("before:{time}")]).1, Which::Before(time.parse().unwrap()));
+        assert!("before:yesterday".parse::<Which>().is_err());
     }
 
     #[rstest]

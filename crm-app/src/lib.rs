@@ -1,7 +1,8 @@
 //! The CRM that every tenant runs: one binary with the built front end inside.
 //!
 //! The rooms, in reading order:
-//! - [`args`]: every flag and environment variable; [`command`]: `serve`, `migrate`, `doctor`, `backup`, `drill`;
+//! - [`args`]: every flag and environment variable; [`command`]: `serve`, `migrate`, `doctor`, `backup`, `drill`, `restore`,
+//!   `drop-database`;
 //! - [`app`]: the state and the router; [`http`]: what every request passes through; [`error`]: how it fails;
 //! - [`domain`]: rules without input or output; [`db`]: the only room with SQL;
 //! - [`auth`]: who is asking; [`api`]: JSON under `/api/v1`; [`assets`]: the front end;

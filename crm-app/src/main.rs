@@ -34,6 +34,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Doctor(args) => command::doctor::run(args).await,
             Command::Backup(args) => Ok(command::backup::run(args).await.is_ok()),
             Command::Drill(args) => Ok(command::drill::run(args).await.is_ok()),
+            Command::Restore(args) => Ok(command::restore::run(args).await.is_ok()),
+            Command::DropDatabase(args) => Ok(command::drop_database::run(args).await.is_ok()),
         }
     })?;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })

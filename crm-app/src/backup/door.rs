@@ -20,7 +20,7 @@ use super::{
     manifest::{self, BackupId, Manifest, Tenant},
     tally::Sum,
 };
-use crate::args;
+use crate::args::{self, Which};
 
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 /// Of answers that are kept in memory.
@@ -70,7 +70,7 @@ impl Door {
     }
 
     /// Whose backups are meant.
-    pub(super) fn tenant(&self) -> &Tenant {
+    pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
@@ -114,8 +114,18 @@ impl Door {
         Manifest::read(&text, backup, &self.store, &self.tenant)
     }
 
-    /// The newest backup of the tenant.
-    pub async fn newest(&self, deadline: Deadline) -> Result<BackupId, Problem> {
+    /// The manifest of the backup that is meant.
+    pub async fn find(&self, which: &Which, deadline: Deadline) -> Result<Manifest, Problem> {
+        let id = match which {
+            Which::Id(id) => id.clone(),
+            Which::Newest => self.newest(Timestamp::MAX, deadline).await?,
+            Which::Before(limit) => self.newest(*limit, deadline).await?,
+        };
+        self.manifest(&id, deadline).await
+    }
+
+    /// The newest backup of the tenant that was made until then.
+    async fn newest(&self, limit: Timestamp, deadline: Deadline) -> Result<BackupId, Problem> {
         #[derive(Deserialize)]
         struct List {
             backups: Vec<Listed>,
@@ -134,7 +144,8 @@ impl Door {
             let created_at: Timestamp = listed.created_at.as_deref()?.parse().ok()?;
             Some((created_at, listed.id.as_deref()?.parse().ok()?))
         });
-        known.max().map(|(_, id)| id).ok_or(Problem::NoBackup)
+        let in_time = known.filter(|(created_at, _)| *created_at <= limit);
+        in_time.max().map(|(_, id)| id).ok_or(Problem::NoBackup)
     }
 
     /// The data object, to be read as it comes, and the connection that it comes by.

@@ -1,4 +1,4 @@
-//! How backups and drills end, in the words of the pod's termination message: codes and names, never values.
+//! How backups, drills and restores end, in the words of the pod's termination message: codes and names, never values.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -34,6 +34,21 @@ pub enum Outcome {
         /// The newest migration in it.
         schema_version: i64,
     },
+    /// The backup was restored into a database that is ready to serve.
+    Restored {
+        /// Its id.
+        backup: BackupId,
+        /// The snapshot's time: what was committed later is lost.
+        created_at: Timestamp,
+        /// From the first byte to the last check, in seconds, rounded up.
+        restored_in: u64,
+        /// Rows of all tables, as in the backup.
+        rows: u64,
+        /// The newest migration in the database now.
+        schema_version: i64,
+    },
+    /// A database that no longer served is gone.
+    Dropped,
 }
 
 /// What was being done.
@@ -51,6 +66,12 @@ pub enum Step {
     Restore,
     /// What was restored is looked at.
     Examine,
+    /// The database to restore into is made.
+    Prepare,
+    /// The restored database is marked as whole.
+    Finish,
+    /// A database is dropped.
+    Drop,
 }
 
 /// Why it did not end well.
@@ -93,6 +114,12 @@ pub enum Problem {
         #[serde(skip_serializing_if = "Option::is_none")]
         sqlstate: Option<String>,
     },
+    /// The database holds something else, or somebody is in it: nothing was changed.
+    #[error("the database holds something else, or somebody is in it")]
+    DatabaseInUse,
+    /// The database is the one that serves.
+    #[error("the database is the one that serves")]
+    DatabaseCurrent,
     /// There is no schema to back up.
     #[error("the database was never migrated")]
     NotMigrated,
@@ -219,6 +246,7 @@ impl Problem {
         let sqlstate = db::sqlstate(source);
         tracing::warn!(error = %db::Discreet(source), "database.failed");
         match db::classify(source) {
+            _ if sqlstate.as_deref() == Some(db::OBJECT_IN_USE) => Self::DatabaseInUse,
             db::Failure::Unavailable => Self::DatabaseUnreachable { sqlstate },
             db::Failure::Ours => Self::DatabaseRefused { sqlstate },
         }
@@ -250,6 +278,13 @@ mod tests {
             text(&drilled),
             r#"{"code":"Drilled","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","restoredIn":2,"rows":42,"schemaVersion":3}"#
         );
+        let backup = "20261122T010000Z-k3v9x2".parse().unwrap();
+        let restored = Outcome::Restored { backup, created_at, restored_in: 2, rows: 42, schema_version: 3 };
+        assert_eq!(
+            text(&restored),
+            r#"{"code":"Restored","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","restoredIn":2,"rows":42,"schemaVersion":3}"#
+        );
+        assert_eq!(text(&Outcome::Dropped), r#"{"code":"Dropped"}"#);
         let text = |problem: &Problem| serde_json::to_string(problem).unwrap();
         assert_eq!(
             text(&Problem::DumpFailed { status: Some(1), sqlstate: Some("42501") }),

@@ -1,10 +1,9 @@
 //! `crm-app backup`: takes a backup and gives it to the door of the backup store.
 
-use super::{report, stop};
+use super::{proof, report, stop};
 use crate::{
     args,
     backup::{self, Deadline, Door, Outcome, Plan, Problem, Programs, Recipients},
-    db::Login,
 };
 
 /// Runs to the end and says how it went: in the log, and to the operator.
@@ -29,12 +28,8 @@ async fn plan(args: &args::Backup) -> Result<Plan, Problem> {
         tracing::error!(%error, "recipients.unreadable");
         Problem::RecipientsInvalid { line: None }
     })?;
-    let database = Login::read(&args.database).await.map_err(|error| {
-        tracing::error!(%error, "password.unreadable");
-        Problem::PasswordUnreadable
-    })?;
     Ok(Plan {
-        database,
+        database: proof::login(&args.database).await?,
         door: Door::new(args.store.clone()),
         recipients: Recipients::parse(&recipients)?,
         reason: args.reason,

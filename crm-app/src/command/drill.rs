@@ -3,17 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection as _, PgConnection, migrate::MigrateError};
+use sqlx::{Connection as _, PgConnection};
 
-use super::{doctor, report, stop};
+use super::{proof, report, stop};
 use crate::{
-    args,
-    backup::{BackupId, Deadline, Door, Identities, Manifest, Outcome, Problem, Programs, Step, restore},
+    args::{self, Which},
+    backup::{Deadline, Door, Identities, Manifest, Outcome, Problem, Programs, Step, restore},
     db::{
         self, Login,
         grants::{self, APP_ROLE, OWNER_ROLE},
-        schema, scratch,
-        snapshot::{self, TableRows},
+        scratch,
     },
 };
 
@@ -29,8 +28,8 @@ const SCRATCH_DATABASE: &str = "drill";
 pub struct Plan {
     /// Where the backup is.
     pub door: Door,
-    /// Which; the newest when none is named.
-    pub backup: Option<BackupId>,
+    /// Which.
+    pub backup: Which,
     /// What decrypts it.
     pub identities: Identities,
     /// The server for tries, as its superuser: whoever reaches its socket may be anybody.
@@ -57,17 +56,10 @@ pub async fn run(args: args::Drill) -> Result<Outcome, Problem> {
 }
 
 async fn plan(args: &args::Drill) -> Result<Plan, Problem> {
-    let identities = tokio::fs::read_to_string(&args.identity_file).await.map_err(|error| {
-        tracing::error!(%error, "identity.unreadable");
-        Problem::IdentityInvalid
-    })?;
     Ok(Plan {
         door: Door::new(args.store.clone()),
-        backup: match &args.backup {
-            args::Which::Newest => None,
-            args::Which::Id(id) => Some(id.clone()),
-        },
-        identities: Identities::parse(&identities)?,
+        backup: args.backup.clone(),
+        identities: proof::identities(&args.identity_file).await?,
         scratch: Login {
             host: args.scratch_socket.clone(),
             port: SCRATCH_PORT,
@@ -101,7 +93,7 @@ pub async fn drill(
 }
 
 async fn proven(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
-    let manifest = deadline.hold(Step::Find, find(plan, deadline)).await?;
+    let manifest = deadline.hold(Step::Find, plan.door.find(&plan.backup, deadline)).await?;
     tracing::info!(backup = %manifest.id, "drill.begun");
     let begun = Instant::now();
     let owner = plan.scratch.to(&plan.scratch_database, OWNER_ROLE);
@@ -111,22 +103,13 @@ async fn proven(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
     };
     deadline.hold(Step::Restore, restoring).await?;
     deadline.hold(Step::Examine, examine(plan, &manifest, &owner)).await?;
-    let took = begun.elapsed();
     Ok(Outcome::Drilled {
         rows: manifest.rows(),
         backup: manifest.id,
         created_at: manifest.created_at,
-        restored_in: took.as_secs() + u64::from(took.subsec_nanos() != 0),
+        restored_in: proof::seconds(begun.elapsed()),
         schema_version: manifest.schema_version,
     })
-}
-
-async fn find(plan: &Plan, deadline: Deadline) -> Result<Manifest, Problem> {
-    let id = match &plan.backup {
-        Some(id) => id.clone(),
-        None => plan.door.newest(deadline).await?,
-    };
-    plan.door.manifest(&id, deadline).await
 }
 
 /// An empty database as the backup expects it. The server may still be starting.
@@ -150,82 +133,10 @@ async fn forget(plan: &Plan) -> Result<(), sqlx::Error> {
 async fn examine(plan: &Plan, manifest: &Manifest, owner: &Login) -> Result<(), Problem> {
     let failed = |error: sqlx::Error| Problem::database(&error);
     let mut db = PgConnection::connect_with(&db::unhurried(owner.options())).await.map_err(failed)?;
-    let found = snapshot::rows(&mut db).await.map_err(failed)?;
-    compare(&manifest.tables, &found)?;
-    let known = schema::needed();
-    match schema::current(&mut db).await.map_err(failed)? {
-        Some(schema_version) if known < schema_version => {
-            return Err(Problem::SchemaTooNew { schema_version, known });
-        }
-        Some(current) if current == known => {}
-        _ => migrate(&mut db).await?,
+    proof::compare_rows(&mut db, manifest).await?;
+    // Otherwise the backup's own rights are looked at.
+    if proof::migrate(&mut db).await? {
+        grants::set(&mut db).await.map_err(failed)?;
     }
-    let pool = db::unhurried_pool(plan.scratch.to(&owner.database, APP_ROLE).options());
-    let examined = doctor::examine(&pool).await.map_err(failed)?;
-    pool.close().await;
-    for one in &examined {
-        tracing::info!(check = one.check, findings = one.findings.len(), "drill.examined");
-    }
-    let checks: Vec<_> =
-        examined.iter().filter(|one| !one.findings.is_empty()).map(|one| one.check).collect();
-    if checks.is_empty() { Ok(()) } else { Err(Problem::Unsound { checks }) }
-}
-
-async fn migrate(db: &mut PgConnection) -> Result<(), Problem> {
-    let failed = |error: &sqlx::Error| Problem::MigrationFailed { sqlstate: db::sqlstate(error) };
-    schema::MIGRATOR.run(&mut *db).await.map_err(|error| match error {
-        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => failed(&source),
-        _ => Problem::MigrationFailed { sqlstate: None },
-    })?;
-    grants::set(db).await.map_err(|error| failed(&error))
-}
-
-/// Both lists name each table once.
-fn compare(expected: &[TableRows], restored: &[TableRows]) -> Result<(), Problem> {
-    let rows = |tables: &[TableRows], name: &str| {
-        tables.iter().find(|table| table.name == name).map(|table| table.rows)
-    };
-    let unknown = restored.iter().filter(|table| rows(expected, &table.name).is_none());
-    let mut different = expected
-        .iter()
-        .chain(unknown)
-        .map(|table| (&table.name, rows(expected, &table.name), rows(restored, &table.name)))
-        .filter(|(_, expected, restored)| expected != restored);
-    match different.next() {
-        None => Ok(()),
-        Some((table, expected, restored)) => {
-            let tables = 1 + different.count();
-            Err(Problem::RowsDiffer { tables, table: table.clone(), expected, restored })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    fn tables(rows: &[(&str, u64)]) -> Vec<TableRows> {
-        rows.iter().map(|(name, rows)| TableRows { name: (*name).to_owned(), rows: *rows }).collect()
-    }
-
-    #[rstest]
-    #[case(&[("a", 1), ("b", 2)], None)]
-    #[case(&[("b", 2), ("a", 1)], None)]
-    #[case(&[("a", 1), ("b", 3)], Some((1, "b", Some(2), Some(3))))]
-    #[case(&[("b", 1)], Some((2, "a", Some(1), None)))]
-    #[case(&[("a", 1), ("b", 2), ("c", 0)], Some((1, "c", None, Some(0))))]
-    fn each_table_is_compared(
-        #[case] restored: &[(&str, u64)],
-        #[case] problem: Option<(usize, &str, Option<u64>, Option<u64>)>,
-    ) {
-        let problem = problem.map(|(tables, table, expected, restored)| Problem::RowsDiffer {
-            tables,
-            table: table.to_owned(),
-            expected,
-            restored,
-        });
-        assert_eq!(compare(&tables(&[("a", 1), ("b", 2)]), &tables(restored)).err(), problem);
-    }
+    proof::examine(db::unhurried_pool(plan.scratch.to(&owner.database, APP_ROLE).options())).await
 }

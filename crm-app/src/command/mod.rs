@@ -3,10 +3,13 @@
 pub mod backup;
 pub mod doctor;
 pub mod drill;
+pub mod drop_database;
 mod first_sign_in;
 pub mod housekeeping;
 pub mod migrate;
+mod proof;
 mod report;
+pub mod restore;
 pub mod serve;
 mod stop;
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Somebody is in a database that is to be dropped.
+pub(crate) const OBJECT_IN_USE: &str = "55006";
+
 /// What kind of failure a database error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {

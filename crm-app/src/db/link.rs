@@ -87,3 +87,11 @@ pub async fn revoke_open_of_user(
     .await?;
     Ok(())
 }
+
+/// Takes back everybody's links that nobody has used.
+pub async fn revoke_open(db: &mut PgConnection, now: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query!("update crm.one_time_link set spent_at = $1 where spent_at is null", instant(now))
+        .execute(db)
+        .await?;
+    Ok(())
+}

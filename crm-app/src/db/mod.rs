@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod company;
 pub mod company_list;
+pub mod databases;
 mod errors;
 pub mod grants;
 pub mod link;
@@ -26,7 +27,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
 
-pub(crate) use self::errors::{Discreet, is_unavailable};
+pub(crate) use self::errors::{Discreet, OBJECT_IN_USE, is_unavailable};
 pub use self::{
     errors::{Failure, OnConstraint, classify, constraint, sqlstate},
     login::Login,

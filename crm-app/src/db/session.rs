@@ -81,6 +81,12 @@ pub async fn delete_of_user(db: &mut PgConnection, user_id: Uuid) -> Result<(), 
     Ok(())
 }
 
+/// Ends everybody's sessions.
+pub async fn delete_all(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from crm.session").execute(db).await?;
+    Ok(())
+}
+
 /// Forgets sessions that no longer hold.
 pub async fn delete_expired(
     db: &mut PgConnection,

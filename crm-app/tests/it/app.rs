@@ -63,6 +63,12 @@ impl TestApp {
         Client::new(self.router.clone())
     }
 
+    /// Somebody who is not signed in, to the same application on another database.
+    pub fn stranger_to(&self, database: &Database) -> Client {
+        let db = db::pool(database.options("crm_app"), 5);
+        Client::new(app::router(App { db, ..self.app.clone() }))
+    }
+
     /// The first administrator, signed in by the link.
     pub async fn admin(&self) -> Client {
         let mut client = self.stranger();

@@ -3,19 +3,18 @@
 use std::{fs, process::Command};
 
 use crm_app::{
-    backup::{self, Deadline, Outcome, Programs},
+    backup::{self, Deadline, Outcome},
     db::schema,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout;
 
 use crate::{
     app::TestApp,
     database::{self, Database},
     door::{FakeDoor, Fault, STORE, TENANT, UID, WITHIN},
-    vault::{self, Keys},
+    vault::{self, Gate, Keys},
 };
 
 /// Rows by table, as the manifest has them.
@@ -92,18 +91,16 @@ async fn a_backup_taken_while_people_write_is_one_snapshot() {
     let audited = count(&app.database, "audit_log").await;
     let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
     let folder = tempfile::tempdir().unwrap();
-    let [begun, go] = ["begun", "go"].map(|name| folder.path().join(name));
-    assert!(Command::new("mkfifo").args([&begun, &go]).status().unwrap().success());
-    let gated = format!("echo >'{}'; read -r _ <'{}'; exec pg_dump \"$@\"", begun.display(), go.display());
+    let gate = Gate::new(folder.path());
     let mut plan = vault::plan(&app.database, &door, &keys);
-    plan.programs = Programs { dump: vault::script(folder.path(), "pg_dump", &gated), ..Programs::default() };
+    plan.programs.dump = vault::script(folder.path(), "pg_dump", &gate.before("exec pg_dump \"$@\""));
 
     let writing = async {
-        timeout(WITHIN, tokio::fs::read(&begun)).await.expect("the dump never began").unwrap();
+        gate.reached().await;
         for number in 0..5 {
             admin.company_named(&format!("meanwhile {number}")).await;
         }
-        timeout(WITHIN, tokio::fs::write(&go, "\n")).await.expect("nobody waits to go on").unwrap();
+        gate.open().await;
     };
     let (outcome, ()) = tokio::join!(backup::take(&plan, vault::soon()), writing);
     assert!(matches!(outcome, Ok(Outcome::BackedUp { .. })), "{outcome:?}");

@@ -1,77 +1,17 @@
 //! `crm-app backup` and `crm-app drill` as processes: flags, files, exit codes, reports, signals.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Output, Stdio},
-};
+use std::{fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
-use tokio::{
-    io::AsyncReadExt as _,
-    process::{Child, Command},
-    time::timeout,
-};
+use serde_json::json;
+use tokio::{io::AsyncReadExt as _, process::Child, time::timeout};
 
 use crate::{
-    database::{self, Database},
-    door::{FakeDoor, STORE, TENANT, UID, WITHIN},
+    database,
+    door::{FakeDoor, WITHIN},
+    pod::{Pod, output},
     vault::{self, Keys},
 };
-
-/// The files that a Job's pod has.
-struct Pod {
-    folder: tempfile::TempDir,
-}
-
-impl Pod {
-    fn new(keys: &Keys) -> Self {
-        let pod = Self { folder: tempfile::tempdir().unwrap() };
-        let (recipient, identity) = (keys.recipient(), keys.identity());
-        let files = [
-            ("password", "crm-app-tests\n"),
-            ("recipients", recipient.as_str()),
-            ("identity", identity.as_str()),
-            ("report", ""),
-        ];
-        for (name, text) in files {
-            fs::write(pod.file(name), text).unwrap();
-        }
-        pod
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, name: &str, door: &FakeDoor) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_crm-app"));
-        command.args([name, "--deadline", "60s", "--door", &door.url()]);
-        command.args(["--store", STORE, "--tenant", TENANT, "--tenant-uid", UID]);
-        command.arg("--token-file").arg(door.token_file()).arg("--report").arg(self.file("report"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command
-    }
-
-    fn backup(&self, database: &Database, door: &FakeDoor) -> Command {
-        let login = database.login("crm_backup");
-        let mut command = self.command("backup", door);
-        command.args(["--database-host", &login.host, "--database-port", &login.port.to_string()]);
-        command.args(["--database-name", &login.database, "--reason", "OnDemand"]);
-        command.arg("--database-password-file").arg(self.file("password"));
-        command.arg("--recipients-file").arg(self.file("recipients"));
-        command
-    }
-
-    fn report(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.file("report")).unwrap()).unwrap()
-    }
-}
-
-async fn output(mut command: Command) -> Output {
-    timeout(WITHIN, command.output()).await.expect("the process never ended").unwrap()
-}
 
 #[tokio::test]
 async fn a_backup_and_its_drill_report_what_they_did() {

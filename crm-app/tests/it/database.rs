@@ -29,6 +29,26 @@ impl Database {
         Self { name, server }
     }
 
+    /// The name of one that is not there yet, on the same server. What is there by then goes away with this value.
+    pub fn planned(&self) -> Self {
+        Self { name: format!("crm_test_{}", Uuid::now_v7().simple()), server: self.server.clone() }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is there, and the comment on it.
+    pub async fn comment(&self) -> Option<Option<String>> {
+        let mut db = connect(&self.server).await;
+        let comment = "select shobj_description(oid, 'pg_database') from pg_database where datname = $1";
+        sqlx::query_scalar(comment).bind(&self.name).fetch_optional(&mut db).await.unwrap()
+    }
+
+    pub async fn exists(&self) -> bool {
+        self.comment().await.is_some()
+    }
+
     /// As one of the product's roles.
     pub fn options(&self, role: &str) -> PgConnectOptions {
         self.superuser().username(role).password(PASSWORD)
@@ -68,7 +88,7 @@ impl Drop for Database {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut db = connect(&server).await;
-                execute(&mut db, format!("drop database {name} with (force)")).await;
+                execute(&mut db, format!("drop database if exists {name} with (force)")).await;
             });
         });
         _ = dropping.join();

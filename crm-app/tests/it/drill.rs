@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crm_app::{
+    args::Which,
     backup::{Deadline, Outcome, Problem, Step},
     command::drill,
     db::schema,
@@ -60,11 +61,11 @@ async fn a_good_backup_is_proven() {
     let mut plan = vault::drill_plan(&door, &keys);
     vault::take(&app.database, &door, &keys).await;
     let newest = vault::drilled(&plan, vault::soon()).await.unwrap();
-    plan.backup = Some(first.clone());
+    plan.backup = Which::Id(first.clone());
     let named = vault::drilled(&plan, vault::soon()).await.unwrap();
     let of = |outcome| match outcome {
         Outcome::Drilled { backup, rows, .. } => (backup, rows),
-        other @ Outcome::BackedUp { .. } => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     };
     assert_eq!(of(named), (first.clone(), counted));
     let (id, rows) = of(newest);

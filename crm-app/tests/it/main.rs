@@ -12,9 +12,11 @@
 )]
 
 mod app;
+mod catalogue;
 mod client;
 mod database;
 mod door;
+mod pod;
 mod vault;
 
 mod assets;
@@ -30,6 +32,9 @@ mod health;
 mod matrix;
 mod migrate;
 mod paging;
+mod restore;
+mod restore_faults;
+mod restore_killed;
 mod search;
 mod session;
 mod users;

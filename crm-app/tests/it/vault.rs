@@ -10,15 +10,17 @@ use std::{
 
 use age::{secrecy::ExposeSecret as _, x25519};
 use crm_app::{
+    args::Which,
     backup::{self, Deadline, Identities, Outcome, Plan, Problem, Programs, Reason, Recipients},
-    command::drill,
+    clock::Clock,
+    command::{drill, restore},
     db::Login,
 };
 use uuid::Uuid;
 
 use crate::{
     database::{self, Database},
-    door::FakeDoor,
+    door::{self, FakeDoor},
 };
 
 /// Who can decrypt.
@@ -63,7 +65,7 @@ pub async fn take(database: &Database, door: &FakeDoor, keys: &Keys) -> Outcome 
 pub fn drill_plan(door: &FakeDoor, keys: &Keys) -> drill::Plan {
     drill::Plan {
         door: door.door(),
-        backup: None,
+        backup: Which::Newest,
         identities: Identities::parse(&keys.identity()).unwrap(),
         scratch: Login {
             host: database::socket(),
@@ -84,6 +86,24 @@ pub async fn drilled(plan: &drill::Plan, deadline: Deadline) -> Result<Outcome, 
     result
 }
 
+/// A restore of the newest backup into `target`, beside the database that serves.
+pub fn restore_plan(serving: &Database, target: &Database, door: &FakeDoor, keys: &Keys) -> restore::Plan {
+    restore::Plan {
+        door: door.door(),
+        backup: Which::Newest,
+        identities: Identities::parse(&keys.identity()).unwrap(),
+        target: target.login("crm_owner"),
+        current: serving.name().to_owned(),
+        programs: Programs::default(),
+        clock: Clock::system(),
+    }
+}
+
+/// Restores to the end.
+pub async fn restored(plan: &restore::Plan) -> Result<Outcome, Problem> {
+    restore::restore(plan, soon(), pending()).await
+}
+
 /// Whether the scratch database is there.
 pub async fn exists(plan: &drill::Plan) -> bool {
     let server = sqlx::PgPool::connect_with(plan.scratch.options()).await.unwrap();
@@ -100,4 +120,43 @@ pub fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     file
+}
+
+/// A place in a script of ours where it waits: two pipes, one that says that it is there, one that lets it go on.
+pub struct Gate {
+    reached: PathBuf,
+    go: PathBuf,
+}
+
+impl Gate {
+    /// In an empty place of this folder.
+    pub fn new(folder: &Path) -> Self {
+        let [reached, go] = ["reached", "go"].map(|name| folder.join(format!("{name}-{}", Uuid::now_v7())));
+        assert!(std::process::Command::new("mkfifo").args([&reached, &go]).status().unwrap().success());
+        Self { reached, go }
+    }
+
+    /// The text of a script that does something, waits, and ends with the status of what it did.
+    pub fn after(&self, work: &str) -> String {
+        let (reached, go) = (self.reached.display(), self.go.display());
+        format!("{work}\nstatus=$?\necho >'{reached}'\nread -r _ <'{go}'\nexit $status")
+    }
+
+    /// The text of a script that waits, and then does something.
+    pub fn before(&self, work: &str) -> String {
+        let (reached, go) = (self.reached.display(), self.go.display());
+        format!("echo >'{reached}'; read -r _ <'{go}'; {work}")
+    }
+
+    /// Waits until it is there.
+    pub async fn reached(&self) {
+        let read = tokio::fs::read(&self.reached);
+        tokio::time::timeout(door::WITHIN, read).await.expect("it never came there").unwrap();
+    }
+
+    /// Lets it go on.
+    pub async fn open(&self) {
+        let written = tokio::fs::write(&self.go, "\n");
+        tokio::time::timeout(door::WITHIN, written).await.expect("nobody waits to go on").unwrap();
+    }
 }
