@@ -36,6 +36,7 @@ mod restore;
 mod restore_faults;
 mod restore_killed;
 mod search;
+mod sequence;
 mod session;
 mod users;
 mod welcome;
