@@ -1,11 +1,14 @@
 //! Every flag and environment variable of the process, read once.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+mod values;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use jiff::{SignedDuration, Timestamp};
 
-use crate::backup::{BackupId, Reason};
+pub use self::values::{DoorUrl, PublicUrl, Which};
+use self::values::{duration, image, name};
+use crate::backup::Reason;
 
 /// The CRM that every tenant runs.
 #[derive(Debug, Parser)]
@@ -34,6 +37,8 @@ pub enum Command {
     Drill(Drill),
     /// Restores a backup into a database of its own, beside the one that serves; safe to run again.
     Restore(Restore),
+    /// Writes an exit bundle: everything that it takes to go on elsewhere, in one archive.
+    Export(Export),
     /// Drops a database that no longer serves; safe to run again.
     DropDatabase(DropDatabase),
 }
@@ -163,6 +168,35 @@ pub struct Restore {
     pub report: PathBuf,
 }
 
+/// Flags of `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The database, as the role that may read all of it.
+    #[command(flatten)]
+    pub database: Database<BackupRole>,
+    /// Name of the Tenant.
+    #[arg(long, env = "CRM_TENANT", value_parser = name)]
+    pub tenant: String,
+    /// Its uid.
+    #[arg(long, env = "CRM_TENANT_UID", value_parser = name)]
+    pub tenant_uid: String,
+    /// The CRM's image, as the bundle's receiver can get it.
+    #[arg(long, env = "CRM_IMAGE", value_parser = image)]
+    pub image: String,
+    /// The entitlement, for name, language and seats of the workspace.
+    #[arg(long, env = "CRM_ENTITLEMENT_CONFIG", default_value = "/run/entitlement/config.json")]
+    pub entitlement_config: PathBuf,
+    /// The archive to write, in tar's format. It has its name only when it is whole; what was there before is replaced.
+    #[arg(long, env = "CRM_OUTPUT")]
+    pub output: PathBuf,
+    /// When to give up.
+    #[arg(long, env = "CRM_DEADLINE", default_value = "3570s", value_parser = duration)]
+    pub deadline: Duration,
+    /// The file that takes the result; only written when it is there.
+    #[arg(long, env = "CRM_REPORT", default_value = "/dev/termination-log")]
+    pub report: PathBuf,
+}
+
 /// Flags of `drop-database`.
 #[derive(Debug, Args)]
 pub struct DropDatabase {
@@ -220,7 +254,7 @@ impl DefaultRole for OwnerRole {
     const NAME: &'static str = "crm_owner";
 }
 
-/// The role of `backup`.
+/// The role of `backup` and `export`.
 #[derive(Clone, Debug)]
 pub struct BackupRole;
 impl DefaultRole for BackupRole {
@@ -247,92 +281,6 @@ pub struct Database<R: DefaultRole> {
     pub database_password_file: PathBuf,
     #[arg(skip)]
     role: std::marker::PhantomData<R>,
-}
-
-/// Scheme and host (with port) of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl {
-    /// Whether browsers come by TLS.
-    pub https: bool,
-    /// Host and, unless it is the scheme's own, port.
-    pub authority: String,
-}
-
-impl FromStr for PublicUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uri: axum::http::Uri = text.parse().map_err(|_| "not an address")?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("an address begins with http:// or https://"),
-        };
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err("only scheme, host and port, without a path");
-        }
-        let authority = uri.authority().ok_or("the host is missing")?.as_str().to_ascii_lowercase();
-        Ok(Self { https, authority })
-    }
-}
-
-/// Where the backup door is. Without TLS: what passes it is encrypted already, and it is reached inside the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DoorUrl {
-    /// Host and, unless it is 80, port.
-    pub authority: String,
-}
-
-impl FromStr for DoorUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse()? {
-            PublicUrl { https: false, authority } => Ok(Self { authority }),
-            PublicUrl { https: true, .. } => Err("the door is reached by http://"),
-        }
-    }
-}
-
-/// Which backup is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The last one that was completed.
-    Newest,
-    /// The last one whose snapshot was taken until then.
-    Before(Timestamp),
-    /// This one.
-    Id(BackupId),
-}
-
-impl FromStr for Which {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("before", time)) => time
-                .parse()
-                .map(Self::Before)
-                .map_err(|_| "not a time, as before:2026-11-22T01:00:00Z has one"),
-            _ if text == "newest" => Ok(Self::Newest),
-            _ => text.parse().map(Self::Id),
-        }
-    }
-}
-
-/// The name or uid of an object: it becomes a part of an address.
-fn name(text: &str) -> Result<String, &'static str> {
-    let is_name = !text.is_empty()
-        && !text.starts_with('.')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
-    is_name.then(|| text.to_owned()).ok_or("only a-z, 0-9, - and . make a name")
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text.parse().map_err(|e: jiff::Error| e.to_string())?;
-    Duration::try_from(parsed).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -400,13 +348,5 @@ mod tests {
         };
         assert!(parsed(None).is_ok());
         assert!(parsed(Some(flag)).is_err());
-    }
-
-    #[rstest]
-    #[case("acme.crm.localhost")]
-    #[case("ftp://acme.example")]
-    #[case("https://acme.example/crm")]
-    fn other_addresses_are_refused(#[case] text: &str) {
-        assert!(text.parse::<PublicUrl>().is_err());
     }
 }

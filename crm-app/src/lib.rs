@@ -2,11 +2,11 @@
 //!
 //! The rooms, in reading order:
 //! - [`args`]: every flag and environment variable; [`command`]: `serve`, `migrate`, `doctor`, `backup`, `drill`, `restore`,
-//!   `drop-database`;
+//!   `drop-database`, `export`;
 //! - [`app`]: the state and the router; [`http`]: what every request passes through; [`error`]: how it fails;
 //! - [`domain`]: rules without input or output; [`db`]: the only room with SQL;
 //! - [`auth`]: who is asking; [`api`]: JSON under `/api/v1`; [`assets`]: the front end;
-//! - [`backup`]: backups, taken and restored;
+//! - [`backup`]: backups, taken and restored; [`exchange`]: data on their way out;
 //! - [`entitlement`]: what the tenant may do; [`health`], [`metrics`], [`telemetry`]: how it is watched;
 //! - [`clock`], [`random`]: time and chance.
 
@@ -22,6 +22,7 @@ pub mod db;
 pub mod domain;
 pub mod entitlement;
 pub mod error;
+pub mod exchange;
 pub mod health;
 pub mod http;
 pub mod metrics;

@@ -35,6 +35,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Backup(args) => Ok(command::backup::run(args).await.is_ok()),
             Command::Drill(args) => Ok(command::drill::run(args).await.is_ok()),
             Command::Restore(args) => Ok(command::restore::run(args).await.is_ok()),
+            Command::Export(args) => Ok(command::export::run(args).await.is_ok()),
             Command::DropDatabase(args) => Ok(command::drop_database::run(args).await.is_ok()),
         }
     })?;

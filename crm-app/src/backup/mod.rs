@@ -29,3 +29,8 @@ pub use self::{
     take::{Plan, take},
     tally::Sum,
 };
+pub(crate) use self::{
+    program::Running,
+    take::{problem as dump_problem, taken as snapshot},
+    tally::Tally,
+};

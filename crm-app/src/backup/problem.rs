@@ -1,4 +1,4 @@
-//! How backups, drills and restores end, in the words of the pod's termination message: codes and names, never values.
+//! How backups, drills, restores and exports end, in the words of the pod's termination message: codes and names, never values.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -47,6 +47,19 @@ pub enum Outcome {
         /// The newest migration in the database now.
         schema_version: i64,
     },
+    /// The exit bundle is written.
+    Exported {
+        /// The snapshot's time.
+        created_at: Timestamp,
+        /// Rows of all tables in it.
+        rows: u64,
+        /// The newest migration in it.
+        schema_version: i64,
+        /// Of the file `SHA256SUMS` in it, and so of everything in it.
+        sha256: String,
+        /// Of the archive, in bytes.
+        size: u64,
+    },
     /// A database that no longer served is gone.
     Dropped,
 }
@@ -66,6 +79,8 @@ pub enum Step {
     Restore,
     /// What was restored is looked at.
     Examine,
+    /// The exit bundle is written.
+    Export,
     /// The database to restore into is made.
     Prepare,
     /// The restored database is marked as whole.
@@ -120,6 +135,15 @@ pub enum Problem {
     /// The database is the one that serves.
     #[error("the database is the one that serves")]
     DatabaseCurrent,
+    /// The entitlement's file is missing or malformed.
+    #[error("the entitlement cannot be read")]
+    EntitlementUnreadable,
+    /// The archive cannot be written.
+    #[error("the archive cannot be written")]
+    OutputUnwritable,
+    /// There is no room left for the archive.
+    #[error("there is no room left for the archive")]
+    OutputFull,
     /// There is no schema to back up.
     #[error("the database was never migrated")]
     NotMigrated,
@@ -283,6 +307,12 @@ mod tests {
         assert_eq!(
             text(&restored),
             r#"{"code":"Restored","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","restoredIn":2,"rows":42,"schemaVersion":3}"#
+        );
+        let exported =
+            Outcome::Exported { created_at, rows: 42, schema_version: 3, sha256: "ab".into(), size: 4711 };
+        assert_eq!(
+            text(&exported),
+            r#"{"code":"Exported","createdAt":"2026-11-22T01:00:00.25Z","rows":42,"schemaVersion":3,"sha256":"ab","size":4711}"#
         );
         assert_eq!(text(&Outcome::Dropped), r#"{"code":"Dropped"}"#);
         let text = |problem: &Problem| serde_json::to_string(problem).unwrap();

@@ -15,7 +15,7 @@ use std::{
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 use tokio::{
     io::AsyncReadExt as _,
-    process::{Child, ChildStderr, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     task::JoinHandle,
 };
 
@@ -58,21 +58,22 @@ impl Default for Programs {
 }
 
 /// A program that runs; it is killed when this goes.
-pub(super) struct Running {
+pub(crate) struct Running {
+    name: &'static str,
     pub(super) child: Child,
     complaint: JoinHandle<String>,
 }
 
 /// How a program ended badly.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     pub(super) status: Option<i32>,
     pub(super) sqlstate: Option<&'static str>,
 }
 
 impl Running {
     /// Starts a program that works on a database.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &'static str,
         mut command: Command,
         login: &Login,
@@ -91,11 +92,16 @@ impl Running {
             Problem::ProgramMissing { program: name }
         })?;
         let complaint = tokio::spawn(read_complaint(child.stderr.take()));
-        Ok(Self { child, complaint })
+        Ok(Self { name, child, complaint })
+    }
+
+    /// What it writes. There is only one who reads it.
+    pub(crate) fn stdout(&mut self) -> Result<ChildStdout, Problem> {
+        self.child.stdout.take().ok_or(Problem::ProgramMissing { program: self.name })
     }
 
     /// Waits for the end.
-    pub(super) async fn end(mut self) -> Result<(), Failed> {
+    pub(crate) async fn end(mut self) -> Result<(), Failed> {
         let ended = self.child.wait().await.ok();
         if ended.is_some_and(|status| status.success()) {
             return Ok(());

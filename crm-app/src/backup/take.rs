@@ -49,7 +49,7 @@ struct Dumped {
 pub async fn take(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
     // A dump that nobody would take is no burden for the database.
     let line = deadline.hold(Step::Dump, plan.door.connect(deadline)).await?;
-    let mut snapshot = deadline.hold(Step::Snapshot, taken(plan, deadline)).await?;
+    let mut snapshot = deadline.hold(Step::Snapshot, taken(&plan.database, deadline)).await?;
     let Some(schema_version) = snapshot.schema_version else { return Err(Problem::NotMigrated) };
     let id = BackupId::new(snapshot.taken_at);
     tracing::info!(backup = %id, "backup.begun");
@@ -85,8 +85,9 @@ pub async fn take(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
     Ok(Outcome::BackedUp { backup: id, created_at, size, schema_version })
 }
 
-async fn taken(plan: &Plan, deadline: Deadline) -> Result<Snapshot, Problem> {
-    let options = plan.database.options();
+/// Waits for the database, and takes a snapshot of it.
+pub(crate) async fn taken(database: &Login, deadline: Deadline) -> Result<Snapshot, Problem> {
+    let options = database.options();
     let take = async || Snapshot::take(&options).await.map_err(|error| Problem::database(&error));
     deadline.patiently(take, Problem::is_of_absence).await
 }
@@ -115,7 +116,7 @@ async fn dump(plan: &Plan, snapshot: &str, pieces: Sender<Piece>) -> Result<Dump
     // zstd is several times faster than the default, and packs better.
     command.args(["--format=custom", "--compress=zstd"]).arg(format!("--snapshot={snapshot}"));
     let mut running = Running::start("pg_dump", command, &plan.database, Stdio::null(), Stdio::piped())?;
-    let mut stdout = running.child.stdout.take().ok_or(Problem::ProgramMissing { program: "pg_dump" })?;
+    let mut stdout = running.stdout()?;
 
     let ours = |error: std::io::Error| {
         tracing::error!(%error, "dump.failed");
@@ -146,7 +147,8 @@ async fn pass_on(sealed: Vec<u8>, data: &mut Tally, pieces: &Sender<Piece>) -> R
     pieces.send(Piece::Data(Bytes::from(sealed))).await.map_err(|_| Problem::DoorUnreachable)
 }
 
-fn problem(failed: &Failed) -> Problem {
+/// Why a dump failed.
+pub(crate) fn problem(failed: &Failed) -> Problem {
     match failed.sqlstate {
         Some(code) if db::is_unavailable(code) => {
             Problem::DatabaseUnreachable { sqlstate: Some(code.to_owned()) }

@@ -14,22 +14,22 @@ pub struct Sum {
 
 /// Counts and hashes.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     size: u64,
     sha256: Sha256,
 }
 
 impl Tally {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sha256.update(bytes);
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    pub(super) fn sum(self) -> Sum {
+    pub(crate) fn sum(self) -> Sum {
         Sum { size: self.size, sha256: hex::encode(self.sha256.finalize()) }
     }
 }

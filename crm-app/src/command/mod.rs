@@ -4,6 +4,7 @@ pub mod backup;
 pub mod doctor;
 pub mod drill;
 pub mod drop_database;
+pub mod export;
 mod first_sign_in;
 pub mod housekeeping;
 pub mod migrate;

@@ -166,6 +166,11 @@ pub async fn verify(db: &mut PgConnection) -> Result<Verdict, sqlx::Error> {
     Ok(Verdict::Whole(last.position))
 }
 
+/// The hash of the newest entry, which stands for all of the chain.
+pub async fn last_hash(db: &mut PgConnection) -> Result<[u8; 32], sqlx::Error> {
+    last(db).await.map(|last| last.hash)
+}
+
 /// What an entry's hash covers.
 struct Covered<'a> {
     position: i64,

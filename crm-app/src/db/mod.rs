@@ -8,6 +8,7 @@ pub mod company;
 pub mod company_list;
 pub mod databases;
 mod errors;
+pub mod export;
 pub mod grants;
 pub mod link;
 mod login;

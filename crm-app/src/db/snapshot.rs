@@ -53,6 +53,11 @@ impl Snapshot {
         })
     }
 
+    /// For other queries of the same moment.
+    pub fn db(&mut self) -> &mut PgConnection {
+        &mut self.db
+    }
+
     /// Counts what is in it.
     pub async fn rows(&mut self) -> Result<Vec<TableRows>, sqlx::Error> {
         rows(&mut self.db).await

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub use self::watch::{Watched, read, watch};
 
 /// What the operator says.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entitlement {
     /// Grows with each change of content.

@@ -27,6 +27,8 @@ mod commands;
 mod companies;
 mod doctor;
 mod drill;
+mod export;
+mod export_start;
 mod fresh;
 mod health;
 mod matrix;

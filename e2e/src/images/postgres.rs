@@ -44,10 +44,12 @@ wait || true
 rm -rf "$data"
 "#;
 
-/// The programs of the image that the CRM runs.
-const PROGRAMS: [&str; 2] = ["pg_dump", "pg_restore"];
+/// The programs of the image that the CRM runs, and what comes with it.
+const PROGRAMS: [&str; 3] = ["pg_dump", "pg_restore", "psql"];
 /// Where the CRM's tests look for the directory with the server's socket.
 const SOCKET_VARIABLE: &str = "SCRATCH_SOCKET";
+/// And for the program that runs a command beside another PostgreSQL, as new as this one was.
+const FRESH_VARIABLE: &str = "FRESH_POSTGRES";
 
 /// Run a command beside a PostgreSQL 17 of its own, with `DATABASE_URL` set for it and its programs on PATH; the database goes
 /// when it ends.
@@ -81,11 +83,12 @@ pub struct TestPostgres {
 }
 
 impl TestPostgres {
-    /// What the CRM's tests find it by: its address, its socket, and on PATH the programs of its version and `age`.
+    /// What the CRM's tests find it by: its address, its socket, on PATH the programs of its version and `age`, and ourselves, to
+    /// start another one.
     ///
     /// # Errors
-    /// When `age` is not installed and cannot be.
-    pub async fn environment(&self) -> Result<[(&'static str, OsString); 3]> {
+    /// When `age` is not installed and cannot be, or this program's file is gone.
+    pub async fn environment(&self) -> Result<[(&'static str, OsString); 4]> {
         toolchain::debian_packages(&["age"]).await?;
         #[expect(clippy::disallowed_methods, reason = "handed on to a child with more in front")]
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -93,6 +96,7 @@ impl TestPostgres {
         Ok([
             ("DATABASE_URL", self.database_url().into()),
             (SOCKET_VARIABLE, self.beside.path().into()),
+            (FRESH_VARIABLE, std::env::current_exe()?.into()),
             ("PATH", std::env::join_paths(folders)?),
         ])
     }

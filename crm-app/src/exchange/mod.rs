@@ -1,0 +1,9 @@
+//! Data on their way out: the exit bundle.
+//!
+//! - [`bundle`]: everything that a customer needs to run on its own, of one moment, in one archive;
+//! - [`tables`]: what of each table is shown in open files, and what is not;
+//! - `archive`: a tar archive that is written while its files are made.
+
+mod archive;
+pub mod bundle;
+pub mod tables;
