@@ -23,7 +23,9 @@ fn tenant() -> Value {
             "state": "ReadOnly",
             "paused": true,
             "database": { "storage": "5Gi", "storageClass": "fast" },
-            "backup": { "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6" },
+            "backup": {
+                "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6", "keep": { "daily": 14, "weekly": 0, "monthly": 24 },
+            },
             "deletion": { "finalBackup": false, "keepFor": "2160h" },
         },
     })
@@ -49,7 +51,9 @@ fn plan() -> Value {
             "app": { "cpu": "50m", "memory": "96Mi" },
             "database": { "storage": "1Gi", "cpu": "100m", "memory": "256Mi" },
             "egress": "Public",
-            "backup": { "store": "main", "schedule": "H 2 * * *", "drill": "H 5 * * 0" },
+            "backup": {
+                "store": "main", "schedule": "H 2 * * *", "drill": "H 5 * * 0", "keep": { "daily": 7, "weekly": 4, "monthly": 12 },
+            },
             "scheduling": {
                 "nodeSelector": { "pool": "business" },
                 "priorityClassName": "business",

@@ -10,10 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::lab::{Lab, STORES, Tenant, manifest};
-
-const FIRST: &str = "20261122T140000Z-aaaaaa";
-const SECOND: &str = "20261123T140000Z-bbbbbb";
+use crate::lab::{Lab, STORES, Tenant, id, ids, manifest, now};
 
 async fn two_tenants(lab: &Lab) -> Result<(Tenant, Tenant)> {
     let acme = lab.tenant("acme", "0b7f8f0e-5a1b-4c3d-9e8f-000000000001").await?;
@@ -23,12 +20,13 @@ async fn two_tenants(lab: &Lab) -> Result<(Tenant, Tenant)> {
 
 #[tokio::test]
 async fn a_tenant_puts_gets_and_lists_its_own() -> Result<()> {
+    let (first, second) = ids();
     let lab = Lab::start().await?;
     let (acme, _) = two_tenants(&lab).await?;
     for store in STORES {
         assert_eq!(lab.list(&acme, store).await?, [""; 0]);
         // Small and large: in a bucket these are one request and many.
-        for (id, size) in [(FIRST, 1000), (SECOND, 20_000_001)] {
+        for (id, size) in [(first, 1000), (second, 20_000_001)] {
             let data: Vec<u8> = (0..251).cycle().take(size).collect();
             lab.put_backup(&acme, store, id, &data).await?;
             let back = lab.get(&acme, store, &format!("{id}/data")).await?;
@@ -37,11 +35,11 @@ async fn a_tenant_puts_gets_and_lists_its_own() -> Result<()> {
             let text = lab.get(&acme, store, &format!("{id}/manifest.json")).await?;
             assert_eq!(text.json::<Value>().await?, manifest(&acme, store, id, size));
         }
-        assert_eq!(lab.list(&acme, store).await?, [SECOND, FIRST], "{store}: newest first");
-        let absent = lab.get(&acme, store, "20261122T140000Z-zzzzzz/data").await?;
+        assert_eq!(lab.list(&acme, store).await?, [second, first], "{store}: newest first");
+        let absent = lab.get(&acme, store, &format!("{}/data", id(now(), "zzzzzz"))).await?;
         assert_eq!(absent.status(), StatusCode::NOT_FOUND);
     }
-    let answer = lab.put(&acme, "bucket", "20261124T140000Z-cccccc/data", b"abc".to_vec()).await?;
+    let answer = lab.put(&acme, "bucket", &format!("{}/data", id(now(), "cccccc")), b"abc".to_vec()).await?;
     let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(answer.json::<Value>().await?, json!({"size": 3, "sha256": known}));
     Ok(())
@@ -49,29 +47,30 @@ async fn a_tenant_puts_gets_and_lists_its_own() -> Result<()> {
 
 #[tokio::test]
 async fn nobody_reads_lists_or_harms_anothers_nor_changes_its_own() -> Result<()> {
+    let (first, second) = ids();
     let lab = Lab::start().await?;
     let (acme, bluesky) = two_tenants(&lab).await?;
     for store in STORES {
-        lab.put_backup(&bluesky, store, FIRST, b"of bluesky").await?;
+        lab.put_backup(&bluesky, store, first, b"of bluesky").await?;
         let theirs = |rest: &str| bluesky.path(store, rest);
-        let data = theirs(&format!("{FIRST}/data"));
-        let (uid, other) = (bluesky.uid, acme.uid);
+        let data = theirs(&format!("{first}/data"));
+        let (uid, other) = (&bluesky.uid, &acme.uid);
         for (method, path) in [
             (Method::GET, data.clone()),
-            (Method::GET, theirs(&format!("{FIRST}/manifest.json"))),
+            (Method::GET, theirs(&format!("{first}/manifest.json"))),
             (Method::GET, theirs("")),
             (Method::PUT, data.clone()),
-            (Method::PUT, theirs(&format!("{SECOND}/data"))),
-            (Method::PUT, theirs(&format!("{SECOND}/manifest.json"))),
+            (Method::PUT, theirs(&format!("{second}/data"))),
+            (Method::PUT, theirs(&format!("{second}/manifest.json"))),
             // Its own name with another's uid, and the other way round.
-            (Method::GET, format!("/v1/{store}/acme/{uid}/{FIRST}/data")),
-            (Method::GET, format!("/v1/{store}/bluesky/{other}/{FIRST}/data")),
+            (Method::GET, format!("/v1/{store}/acme/{uid}/{first}/data")),
+            (Method::GET, format!("/v1/{store}/bluesky/{other}/{first}/data")),
         ] {
             let (status, reason, _) = lab.refusal(method, &acme.token, &path, "of acme").await?;
             assert_eq!((status, reason.as_str()), (StatusCode::FORBIDDEN, "Forbidden"), "{path}");
         }
         for rest in ["/..", "/../bluesky", "%2f..%2fbluesky", "/.%2e/", "/%2e%2e/", "//"] {
-            let path = format!("/v1/{store}/acme{rest}/{uid}/{FIRST}/data");
+            let path = format!("/v1/{store}/acme{rest}/{uid}/{first}/data");
             let answer = raw_get(&lab, &acme.token, &path).await?;
             assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
         }
@@ -81,13 +80,13 @@ async fn nobody_reads_lists_or_harms_anothers_nor_changes_its_own() -> Result<()
             assert_eq!((status, reason.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"));
         }
         for part in ["data", "manifest.json"] {
-            let path = theirs(&format!("{FIRST}/{part}"));
+            let path = theirs(&format!("{first}/{part}"));
             // More than a connection holds: the refusal must be read all the same.
             let again = vec![b'x'; 4 << 20];
             let (status, reason, _) = lab.refusal(Method::PUT, &bluesky.token, &path, again).await?;
             assert_eq!((status, reason.as_str()), (StatusCode::CONFLICT, "AlreadyExists"), "{path}");
         }
-        let back = lab.get(&bluesky, store, &format!("{FIRST}/data")).await?;
+        let back = lab.get(&bluesky, store, &format!("{first}/data")).await?;
         assert_eq!(back.bytes().await?, "of bluesky");
         assert_eq!(lab.list(&acme, store).await?, [""; 0]);
     }
@@ -108,16 +107,17 @@ async fn raw_get(lab: &Lab, token: &str, path: &str) -> Result<String> {
 
 #[tokio::test]
 async fn the_operator_reads_every_backup_and_writes_none() -> Result<()> {
+    let (first, second) = ids();
     let lab = Lab::start().await?;
     let (acme, bluesky) = two_tenants(&lab).await?;
     let operator = lab.token(helm::NAMESPACE, "tenantry-operator", &[AUDIENCE]).await?;
     for (tenant, store) in [(&acme, "bucket"), (&bluesky, "volume")] {
-        lab.put_backup(tenant, store, FIRST, b"data").await?;
+        lab.put_backup(tenant, store, first, b"data").await?;
         let list = lab.send(Method::GET, &operator, &tenant.path(store, ""), "").await?;
-        assert_eq!(list.json::<Value>().await?["backups"][0]["id"], FIRST);
-        let data = tenant.path(store, &format!("{FIRST}/data"));
+        assert_eq!(list.json::<Value>().await?["backups"][0]["id"], first);
+        let data = tenant.path(store, &format!("{first}/data"));
         assert_eq!(lab.send(Method::GET, &operator, &data, "").await?.bytes().await?, "data");
-        let new = tenant.path(store, &format!("{SECOND}/data"));
+        let new = tenant.path(store, &format!("{second}/data"));
         let (status, reason, _) = lab.refusal(Method::PUT, &operator, &new, "x").await?;
         assert_eq!((status, reason.as_str()), (StatusCode::FORBIDDEN, "Forbidden"));
     }
@@ -126,10 +126,11 @@ async fn the_operator_reads_every_backup_and_writes_none() -> Result<()> {
 
 #[tokio::test]
 async fn a_manifest_comes_after_its_data_and_speaks_of_it() -> Result<()> {
+    let (first, second) = ids();
     let lab = Lab::start().await?;
     let (acme, _) = two_tenants(&lab).await?;
     for store in STORES {
-        let path = acme.path(store, &format!("{FIRST}/manifest.json"));
+        let path = acme.path(store, &format!("{first}/manifest.json"));
         let refused = async |text: String, status, reason: &str, message: &str| -> Result<()> {
             let (was, why, said) = lab.refusal(Method::PUT, &acme.token, &path, text).await?;
             assert_eq!((was, why.as_str()), (status, reason), "{said}");
@@ -137,23 +138,23 @@ async fn a_manifest_comes_after_its_data_and_speaks_of_it() -> Result<()> {
             Ok(())
         };
         let invalid = StatusCode::UNPROCESSABLE_ENTITY;
-        let right = manifest(&acme, store, FIRST, 4);
+        let right = manifest(&acme, store, first, 4);
         refused(right.to_string(), invalid, "InvalidManifest", "put it first").await?;
-        let answer = lab.put(&acme, store, &format!("{FIRST}/data"), b"data".to_vec()).await?;
+        let answer = lab.put(&acme, store, &format!("{first}/data"), b"data".to_vec()).await?;
         assert_eq!(answer.status(), StatusCode::CREATED);
         assert_eq!(lab.list(&acme, store).await?, [""; 0], "without a manifest there is no backup");
-        let size = manifest(&acme, store, FIRST, 5).to_string();
+        let size = manifest(&acme, store, first, 5).to_string();
         refused(size, invalid, "InvalidManifest", "4 bytes are stored").await?;
-        let id = manifest(&acme, store, SECOND, 4).to_string();
+        let id = manifest(&acme, store, second, 4).to_string();
         refused(id, invalid, "InvalidManifest", "id is not that of the path").await?;
         refused("{".to_owned(), invalid, "InvalidManifest", "no manifest").await?;
         let mut large = right.clone();
         large["notes"] = json!("x".repeat(300 << 10));
         refused(large.to_string(), StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", "262144 bytes").await?;
         let answer =
-            lab.put(&acme, store, &format!("{FIRST}/manifest.json"), right.to_string().into()).await?;
+            lab.put(&acme, store, &format!("{first}/manifest.json"), right.to_string().into()).await?;
         assert_eq!(answer.status(), StatusCode::CREATED);
-        assert_eq!(lab.list(&acme, store).await?, [FIRST]);
+        assert_eq!(lab.list(&acme, store).await?, [first]);
     }
     let (status, reason, _) = lab.refusal(Method::GET, &acme.token, &acme.path("elsewhere", ""), "").await?;
     assert_eq!((status, reason.as_str()), (StatusCode::NOT_FOUND, "StoreNotFound"));
@@ -162,14 +163,15 @@ async fn a_manifest_comes_after_its_data_and_speaks_of_it() -> Result<()> {
 
 #[tokio::test]
 async fn a_manifest_that_was_damaged_in_the_store_does_not_hide_the_others() -> Result<()> {
+    let (first, second) = ids();
     let lab = Lab::start().await?;
     let (acme, _) = two_tenants(&lab).await?;
-    for id in [FIRST, SECOND] {
+    for id in [first, second] {
         lab.put_backup(&acme, "volume", id, b"data").await?;
     }
-    let found = lab.files().into_iter().find(|path| path.ends_with(format!("{SECOND}/manifest.json")));
+    let found = lab.files().into_iter().find(|path| path.ends_with(format!("{second}/manifest.json")));
     std::fs::write(found.expect("the manifest is on the volume"), "{\"version\": 1")?;
-    assert_eq!(lab.list(&acme, "volume").await?, [FIRST]);
+    assert_eq!(lab.list(&acme, "volume").await?, [first]);
     let metrics = reqwest::get(format!("http://{}/metrics", lab.door.management)).await?.text().await?;
     assert!(metrics.contains("tenantry_store_unreadable_manifests_total 1"), "{metrics}");
     Ok(())

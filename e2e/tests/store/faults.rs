@@ -15,10 +15,9 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::lab::{CLAIM, DEADLINE, Lab, free_address};
+use crate::lab::{CLAIM, DEADLINE, Lab, free_address, ids};
 
 const UID: &str = "0b7f8f0e-5a1b-4c3d-9e8f-000000000001";
-const OBJECT: &str = "20261122T140000Z-aaaaaa/data";
 
 /// An object storage that gives every request the same answer, or none; returns its address.
 async fn storage_that_answers(answer: Option<&'static str>) -> Result<String> {
@@ -47,7 +46,7 @@ fn bucket_at(address: &str) -> Value {
 /// What a put is answered with.
 async fn put(lab: &Lab, store: &str) -> Result<(u16, String)> {
     let acme = lab.token("tenant-acme", "store", &[AUDIENCE]).await?;
-    let path = format!("/v1/{store}/acme/{UID}/{OBJECT}");
+    let path = format!("/v1/{store}/acme/{UID}/{}/data", ids().0);
     let (status, reason, _) = lab.refusal(Method::PUT, &acme, &path, "x").await?;
     Ok((status.as_u16(), reason))
 }

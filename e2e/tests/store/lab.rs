@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use e2e::{
     helm::{self, Pods},
     host::wait::{Look, Wait},
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, Secret, ServiceAccount},
@@ -39,6 +41,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 pub(crate) const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
 /// The claim of the store `volume`.
 pub(crate) const CLAIM: &str = "backups";
+/// How often the door looks for what need not be kept.
+pub(crate) const SWEEP_INTERVAL: &str = "1s";
 /// The stores that work.
 pub(crate) const STORES: [&str; 2] = ["bucket", "volume"];
 
@@ -55,7 +59,7 @@ pub(crate) struct Lab {
 /// A tenant with a token of its Job's account.
 pub(crate) struct Tenant {
     pub(crate) name: &'static str,
-    pub(crate) uid: &'static str,
+    pub(crate) uid: String,
     pub(crate) token: String,
 }
 
@@ -93,8 +97,15 @@ impl Lab {
         });
         let secrets: Api<Secret> = Api::namespaced(client.clone(), helm::NAMESPACE);
         secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-        let door = Door::start(&control_plane, folder.path()).await?;
+        let door = Door::start(&control_plane, folder.path(), SWEEP_INTERVAL).await?;
         Ok(Self { control_plane, client, storage, folder, door, http: reqwest::Client::new() })
+    }
+
+    /// The bucket `backups` as a BackupStore names it, by another address.
+    pub(crate) fn bucket_at(&self, address: &str) -> Value {
+        let mut bucket = self.storage.s3("backups");
+        bucket["endpoint"] = json!(format!("http://{address}"));
+        json!({ "s3": bucket })
     }
 
     /// Makes a BackupStore.
@@ -142,12 +153,12 @@ impl Lab {
     }
 
     /// A tenant's namespace as the operator makes it, with the account of its Jobs.
-    pub(crate) async fn tenant(&self, name: &'static str, uid: &'static str) -> Result<Tenant> {
+    pub(crate) async fn tenant(&self, name: &'static str, uid: &str) -> Result<Tenant> {
         let labels = json!({"tenantry.dev/tenant": name, "tenantry.dev/tenant-uid": uid});
         let namespace = format!("tenant-{name}");
         self.namespace(&namespace, labels).await?;
         let token = self.token(&namespace, "store", &[AUDIENCE]).await?;
-        Ok(Tenant { name, uid, token })
+        Ok(Tenant { name, uid: uid.to_owned(), token })
     }
 
     pub(crate) async fn namespace(&self, name: &str, labels: Value) -> Result<()> {
@@ -233,10 +244,15 @@ impl Lab {
         Ok(backups.iter().filter_map(|backup| backup["id"].as_str().map(str::to_owned)).collect())
     }
 
+    /// Ends the door without a warning.
+    pub(crate) async fn kill_door(&mut self) -> Result<()> {
+        Ok(self.door.child.kill().await?)
+    }
+
     /// Starts the door again after it was killed.
-    pub(crate) async fn restart_door(&mut self) -> Result<()> {
-        self.door.child.kill().await?;
-        self.door = Door::start(&self.control_plane, self.folder.path()).await?;
+    pub(crate) async fn restart_door(&mut self, sweep_interval: &str) -> Result<()> {
+        self.kill_door().await?;
+        self.door = Door::start(&self.control_plane, self.folder.path(), sweep_interval).await?;
         Ok(())
     }
 
@@ -248,11 +264,33 @@ impl Lab {
     }
 }
 
+/// The name of a backup of that time.
+pub(crate) fn id(at: Timestamp, chance: &str) -> String {
+    format!("{}-{chance}", at.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// The names of a backup and of a newer one, such as can be put now.
+pub(crate) fn ids() -> (&'static str, &'static str) {
+    static IDS: LazyLock<(String, String)> = LazyLock::new(|| {
+        let ago = |hours| now() - SignedDuration::from_hours(hours);
+        (id(ago(2), "aaaaaa"), id(ago(1), "bbbbbb"))
+    });
+    (&IDS.0, &IDS.1)
+}
+
+#[expect(clippy::disallowed_methods, reason = "door and API server go by the clock of the machine")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
 /// A manifest that fits.
 pub(crate) fn manifest(tenant: &Tenant, store: &str, id: &str, size: usize) -> Value {
+    let (date, time) = (&id[..8], &id[9..15]);
+    let date = [&date[..4], &date[4..6], &date[6..]].join("-");
+    let time = [&time[..2], &time[2..4], &time[4..]].join(":");
     json!({
         "version": 1, "id": id, "store": store, "tenant": {"name": tenant.name, "uid": tenant.uid},
-        "reason": "OnDemand", "createdAt": "2026-11-22T14:00:00Z", "app": {"version": "0.1.0"},
+        "reason": "OnDemand", "createdAt": format!("{date}T{time}Z"), "app": {"version": "0.1.0"},
         "schemaVersion": 3, "postgresVersion": "17.6", "lsn": "0/16B3748",
         "data": {"size": size, "sha256": "a".repeat(64)}, "dump": {"size": size, "sha256": "b".repeat(64)},
         "tables": [{"name": "company", "rows": 2}], "recipients": [RECIPIENT],
@@ -269,7 +307,7 @@ pub(crate) struct Door {
 
 impl Door {
     /// Starts a door with the rights that the chart gives it.
-    async fn start(control_plane: &ControlPlane, folder: &Path) -> Result<Self> {
+    async fn start(control_plane: &ControlPlane, folder: &Path, sweep_interval: &str) -> Result<Self> {
         let (address, management) = (free_address()?, free_address()?);
         let log = folder.join("door.log");
         let out = OpenOptions::new().create(true).append(true).open(&log)?;
@@ -280,7 +318,7 @@ impl Door {
             .arg("--claims")
             .arg(folder.join("claims"))
             .args(["--store-timeout", "3s", "--body-timeout", "3s", "--probe-interval", "2s"])
-            .args(["--drain-timeout", "1s"])
+            .args(["--drain-timeout", "1s", "--sweep-interval", sweep_interval])
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,operator=debug,kube_client=off")
             .stdin(Stdio::null())

@@ -1,5 +1,6 @@
 //! The door to the backup stores, as a process with the chart's rights on a real API server, before a real object storage and
-//! a real directory: who may do what, that nothing half appears, and what is said when a store does not work.
+//! a real directory: who may do what, that nothing half appears, what is said when a store does not
+//! work, and what is removed when.
 
 mod access;
 mod faults;
@@ -7,5 +8,8 @@ mod interruptions;
 mod lab;
 mod lock;
 mod memory;
+mod past;
+mod relay;
+mod retention;
 mod storage;
 mod tokens;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use reqwest::{Body, Method, StatusCode};
 
-use crate::lab::{Lab, STORES};
+use crate::lab::{Lab, STORES, ids};
 
 const GIBIBYTE: u64 = 1 << 30;
 /// The parts of one upload, and buffers. The program itself comes on top, which as a test is built is as much again.
@@ -18,7 +18,7 @@ async fn a_gibibyte_goes_in_and_out_in_bounded_memory() -> Result<()> {
     let piece: Bytes = (0..251).cycle().take(1 << 20).collect();
     let before = lab.door.peak_memory()?;
     for store in STORES {
-        let path = acme.path(store, "20261122T140000Z-aaaaaa/data");
+        let path = acme.path(store, &format!("{}/data", ids().0));
         let pieces = vec![piece.clone(); 1024];
         let body = Body::wrap_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)));
         let answer = lab.send(Method::PUT, &acme.token, &path, body).await?;

@@ -25,12 +25,16 @@ use crate::lab::{DEADLINE, free_address};
 
 const ADMIN: Duration = Duration::from_secs(20);
 
+/// Where the storage keeps the lock of an object.
+const RETENTION: &str = "user.object-retention";
+
 /// A running storage with the bucket `backups`.
 pub(crate) struct Storage {
     pub(crate) access_key: String,
     pub(crate) secret_key: String,
     /// Where buckets are directories.
     pub(crate) root: PathBuf,
+    versions: PathBuf,
     pub(crate) address: String,
     _child: Child,
 }
@@ -61,7 +65,7 @@ impl Storage {
             .explained_by(&log)
             .until(async || Ok(TcpStream::connect(&address).await.map(Look::Done)?))
             .await?;
-        let storage = Self { access_key, secret_key, root, address, _child: child };
+        let storage = Self { access_key, secret_key, root, versions, address, _child: child };
         storage.make_bucket("backups", &[]).await?;
         Ok(storage)
     }
@@ -81,11 +85,25 @@ impl Storage {
     pub(crate) fn retention(&self, bucket: &str, object: &str) -> Result<String> {
         let mut value = vec![0; 4096];
         let path = self.root.join(bucket).join(object);
-        match rustix::fs::getxattr(&path, "user.object-retention", &mut value) {
+        match rustix::fs::getxattr(&path, RETENTION, &mut value) {
             Ok(length) => Ok(String::from_utf8_lossy(&value[..length]).into_owned()),
             Err(rustix::io::Errno::NODATA) => Ok(String::new()),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
+    }
+
+    /// Changes it, as nobody could who is not the storage.
+    pub(crate) fn set_retention(&self, bucket: &str, object: &str, value: &str) -> Result<()> {
+        let path = self.root.join(bucket).join(object);
+        let flags = rustix::fs::XattrFlags::REPLACE;
+        rustix::fs::setxattr(&path, RETENTION, value.as_bytes(), flags)
+            .with_context(|| path.display().to_string())
+    }
+
+    /// How many objects of a bucket there are that no list shows any more.
+    pub(crate) fn versions(&self, bucket: &str) -> usize {
+        let entries = walkdir::WalkDir::new(self.versions.join(bucket)).into_iter().filter_map(Result::ok);
+        entries.filter(|entry| entry.file_type().is_file()).count()
     }
 
     /// A bucket as a BackupStore names it.

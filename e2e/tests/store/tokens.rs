@@ -13,17 +13,16 @@ use rcgen::{KeyPair, SigningKey};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::lab::{Lab, Tenant};
+use crate::lab::{Lab, Tenant, ids, now};
 
 const UID: &str = "0b7f8f0e-5a1b-4c3d-9e8f-000000000001";
-const OBJECT: &str = "20261122T140000Z-aaaaaa/data";
-
 /// What the door says to a put with a token, and that nothing came of it.
 async fn refused(lab: &Lab, acme: &Tenant, token: &str) -> Result<(u16, String)> {
-    let path = acme.path("volume", OBJECT);
+    let object = format!("{}/data", ids().0);
+    let path = acme.path("volume", &object);
     let (status, reason, message) = lab.refusal(Method::PUT, token, &path, "x").await?;
     assert!(!message.contains(token), "no token is repeated");
-    assert_eq!(lab.get(acme, "volume", OBJECT).await?.status(), StatusCode::NOT_FOUND);
+    assert_eq!(lab.get(acme, "volume", &object).await?.status(), StatusCode::NOT_FOUND);
     Ok((status.as_u16(), reason))
 }
 
@@ -58,7 +57,7 @@ async fn tokens_of_others_and_for_others_are_refused() -> Result<()> {
         let token = lab.token(namespace, "store", &[AUDIENCE]).await?;
         assert_eq!(refused(&lab, &acme, &token).await?, forbidden, "{namespace}");
     }
-    let answer = lab.put(&acme, "volume", OBJECT, b"x".to_vec()).await?;
+    let answer = lab.put(&acme, "volume", &format!("{}/data", ids().0), b"x".to_vec()).await?;
     assert_eq!(answer.status(), StatusCode::CREATED, "the right token works");
     Ok(())
 }
@@ -87,11 +86,6 @@ async fn an_expired_token_is_refused_also_when_it_was_known() -> Result<()> {
             })
         })
         .await
-}
-
-#[expect(clippy::disallowed_methods, reason = "the API server goes by the clock of the machine")]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 /// A token as the API server would have made it then, signed with its key.

@@ -8,6 +8,7 @@ pub mod backup_store;
 pub mod conditions;
 pub mod plan;
 pub mod release;
+pub mod retention;
 pub mod scheduling;
 pub mod tenant;
 pub mod tenant_backup;
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub use backup_store::{BackupStore, BackupStoreSpec, BackupStoreStatus, ObjectLock, S3Store, VolumeStore};
 pub use plan::{BackupPolicy, ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
+pub use retention::Retention;
 pub use scheduling::{Scheduling, TaintEffect, Toleration, TolerationOperator};
 pub use tenant::{
     Admin, Deletion, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant, TenantBackups,

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Scheduling;
+use crate::api::{Retention, Scheduling};
 
 /// What the tenants of this plan are entitled to and how they are sized.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub struct PlanSpec {
     pub backup: Option<BackupPolicy>,
 }
 
-/// Where backups go, and when they are made.
+/// Where backups go, when they are made, and how many are kept.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupPolicy {
@@ -66,6 +66,9 @@ pub struct BackupPolicy {
     #[schemars(length(min = 9, max = 120))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
     pub drill: String,
+    /// How many backups are kept.
+    #[serde(default)]
+    pub keep: Retention,
 }
 
 /// Processor and memory of a pod.

@@ -8,6 +8,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::Retention;
+
 /// A customer: becomes a CRM of its own, with its own namespace, database, application and web address.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -133,6 +135,10 @@ pub struct TenantBackups {
     #[schemars(length(min = 9, max = 120))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
     pub drill: Option<String>,
+    /// How many backups are kept, instead of all that the plan says of it; what is left out here is not the plan's but 7 days,
+    /// 4 weeks and 12 months.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Retention>,
 }
 
 /// The first administrator.

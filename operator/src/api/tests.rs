@@ -61,6 +61,8 @@ fn refusal(result: Result<(), impl std::fmt::Display>) -> String {
 #[case::plan(json!({"plan": "Standard plan"}), "kubectl get plans")]
 #[case::release(json!({"release": "r1 "}), "kubectl get releases")]
 #[case::storage_class(json!({"database": {"storageClass": "../fast"}}), "kubectl get storageclasses")]
+#[case::keep(json!({"backup": {"keep": {"daily": 30}}}), "")]
+#[case::keep_nothing(json!({"backup": {"keep": {"daily": 0, "weekly": 0, "monthly": 0}}}), "keep at least one")]
 fn a_tenant_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
     let refused = refusal(tenant("acme", change).validate_cel());
     assert!(refused.contains(message), "{refused}");
@@ -134,6 +136,10 @@ fn a_release_names_a_digest_and_never_changes() {
 #[case(json!({"scheduling": {"tolerations": [{"key": "a", "value": "b c"}]}}), "the value of a taint")]
 #[case(json!({"scheduling": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}}), "effect NoExecute alone")]
 #[case(json!({"scheduling": {"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": -5}]}}), "0 or more")]
+#[case(json!({"backup": {"store": "main", "keep": {"daily": 0, "weekly": 0, "monthly": 0}}}), "keep at least one")]
+#[case(json!({"backup": {"store": "main", "keep": {"daily": -1}}}), "from 0 to 366")]
+#[case(json!({"backup": {"store": "main", "keep": {"weekly": 261}}}), "from 0 to 260")]
+#[case(json!({"backup": {"store": "main", "keep": {"monthly": 121}}}), "from 0 to 120")]
 fn a_plan_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
     let mut spec = json!({
         "seats": 10,

@@ -195,6 +195,6 @@ async fn tell(door: &Door, client: &Client, store: &BackupStore, verdict: Verdic
 }
 
 /// A tenth more or less, so that many stores are not looked at in the same moment for ever.
-fn jittered(interval: Duration) -> Duration {
+pub(super) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::random_range(0.9..1.1))
 }

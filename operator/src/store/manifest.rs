@@ -18,8 +18,7 @@ struct Manifest {
     id: String,
     store: String,
     tenant: Owner,
-    #[serde(rename = "reason")]
-    _reason: Reason,
+    reason: Reason,
     created_at: String,
     #[serde(rename = "app")]
     _app: App,
@@ -43,8 +42,8 @@ struct Owner {
 }
 
 /// Why a backup was made.
-#[derive(Debug, Deserialize)]
-enum Reason {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum Reason {
     Scheduled,
     OnDemand,
     Final,
@@ -82,7 +81,7 @@ pub(super) enum Invalid {
     Elsewhere(&'static str),
     #[error("{0}.sha256 is 64 hexadecimal digits in lower case")]
     Hash(&'static str),
-    #[error("createdAt is a time in the form of RFC 3339")]
+    #[error("createdAt is the time in the id, in the form of RFC 3339")]
     Time,
     #[error("recipients is empty, so nobody could read the backup")]
     NoRecipients,
@@ -92,11 +91,21 @@ pub(super) enum Invalid {
     Size { said: u64, stored: u64 },
 }
 
-/// Checks a manifest against the path that it is for; returns the size of the data that it speaks of.
-pub(super) fn check(text: &[u8], store: &StoreName, key: &Key) -> Result<u64, Invalid> {
+/// What the door goes by afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) created_at: Timestamp,
+    pub(super) reason: Reason,
+    /// How many bytes the data has.
+    pub(super) size: u64,
+}
+
+/// Checks a manifest against the path that it is for.
+pub(super) fn check(text: &[u8], store: &StoreName, key: &Key) -> Result<Facts, Invalid> {
     let manifest: Manifest =
         serde_json::from_slice(text).map_err(|error| Invalid::Form(error.to_string()))?;
-    let Manifest { version, id, store: named, tenant, created_at, data, dump, recipients, .. } = manifest;
+    let Manifest { version, id, store: named, tenant, reason, created_at, data, dump, recipients, .. } =
+        manifest;
     if version != VERSION {
         return Err(Invalid::Version(version));
     }
@@ -109,7 +118,8 @@ pub(super) fn check(text: &[u8], store: &StoreName, key: &Key) -> Result<u64, In
     if let Some((field, _)) = elsewhere.into_iter().find(|(_, same)| !same) {
         return Err(Invalid::Elsewhere(field));
     }
-    if created_at.parse::<Timestamp>().is_err() {
+    let created_at: Timestamp = created_at.parse().map_err(|_| Invalid::Time)?;
+    if created_at.as_second() != key.backup.time().as_second() {
         return Err(Invalid::Time);
     }
     for (name, content) in [("data", &data), ("dump", &dump)] {
@@ -122,7 +132,7 @@ pub(super) fn check(text: &[u8], store: &StoreName, key: &Key) -> Result<u64, In
     if recipients.is_empty() {
         return Err(Invalid::NoRecipients);
     }
-    Ok(data.size)
+    Ok(Facts { created_at, reason, size: data.size })
 }
 
 /// Checks what the manifest says of the data's size against what is stored.
@@ -149,24 +159,26 @@ mod tests {
         json!({
             "version": 1, "id": "20261122T140000Z-ab12cd", "store": "offsite",
             "tenant": {"name": "acme", "uid": "0b7f8f0e-5a1b-4c3d-9e8f-001122334455"},
-            "reason": "Scheduled", "createdAt": "2026-11-22T14:00:00Z", "app": {"version": "0.1.0"},
+            "reason": "Scheduled", "createdAt": "2026-11-22T14:00:00.25Z", "app": {"version": "0.1.0"},
             "schemaVersion": 3, "postgresVersion": "17.6", "lsn": "0/16B3748",
             "data": {"size": 7, "sha256": "a".repeat(64)}, "dump": {"size": 5, "sha256": "b".repeat(64)},
             "tables": [{"name": "company", "rows": 2}], "recipients": ["age1x"],
         })
     }
 
-    fn checked(manifest: &Value) -> Result<u64, Invalid> {
+    fn checked(manifest: &Value) -> Result<Facts, Invalid> {
         let Ok(Target::Object(store, key)) = PATH.parse() else { panic!("{PATH}") };
         check(manifest.to_string().as_bytes(), &store, &key)
     }
 
     #[test]
     fn the_manifest_of_the_contract_is_taken_also_with_more_in_it() {
-        assert_eq!(checked(&manifest()), Ok(7));
+        let created_at = "2026-11-22T14:00:00.25Z".parse().unwrap();
+        let facts = Facts { created_at, reason: Reason::Scheduled, size: 7 };
+        assert_eq!(checked(&manifest()), Ok(facts));
         let mut more = manifest();
         more["later"] = json!(true);
-        assert_eq!(checked(&more), Ok(7));
+        assert_eq!(checked(&more), Ok(facts));
     }
 
     #[rstest]
@@ -177,6 +189,7 @@ mod tests {
     #[case("/tenant/uid", json!("x"), "tenant.uid is not")]
     #[case("/reason", json!("Whim"), "unknown variant")]
     #[case("/createdAt", json!("yesterday"), "RFC 3339")]
+    #[case("/createdAt", json!("2026-11-22T14:00:01Z"), "the time in the id")]
     #[case("/data/sha256", json!("A"), "data.sha256")]
     #[case("/dump/sha256", json!("zz"), "dump.sha256")]
     #[case("/data/size", json!(-1), "no manifest")]

@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::sweep::Tally;
+
 /// The metrics and the registry that they are in.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -17,6 +19,14 @@ pub(super) struct Metrics {
     probes: IntCounterVec,
     pub(super) unreadable_manifests: IntCounter,
     pub(super) watch_failures: IntCounter,
+    /// Objects, by store and why they went.
+    pub(super) removed: IntCounterVec,
+    /// By store and result.
+    pub(super) sweeps: IntCounterVec,
+    /// By store and reason.
+    pub(super) sweep_failures: IntCounterVec,
+    /// By store, and whether they are wanted or locked.
+    backups: IntGaugeVec,
 }
 
 impl Metrics {
@@ -38,9 +48,31 @@ impl Metrics {
             probes: counters("probes_total", "Probes, by store and reason", &["store", "reason"])?,
             unreadable_manifests: counter(
                 "unreadable_manifests_total",
-                "Manifests that were left out of a list because they are not what they should be",
+                "Manifests found that are not what they should be, or that speak of data that is not there: left out of lists, and never removed",
             )?,
             watch_failures: counter("watch_failures_total", "Breaks of the watch of BackupStores")?,
+            removed: counters(
+                "removed_objects_total",
+                "Objects removed, by store and why",
+                &["store", "why"],
+            )?,
+            sweeps: counters(
+                "sweeps_total",
+                "Times that all of a store was gone through for what need not be kept, by store and result",
+                &["store", "result"],
+            )?,
+            sweep_failures: counters(
+                "sweep_failures_total",
+                "Times that a tenant's backups were not gone through to the end, by store and reason",
+                &["store", "reason"],
+            )?,
+            backups: IntGaugeVec::new(
+                Opts::new(
+                    name("backups"),
+                    "Backups after the last sweep: kept as wanted, or locked although they need not be kept",
+                ),
+                &["store", "state"],
+            )?,
             registry,
         };
         metrics.register()?;
@@ -58,10 +90,20 @@ impl Metrics {
         self.probes.with_label_values(&[store, reason]).inc();
     }
 
+    /// What a sweep of a store left there.
+    pub(super) fn swept(&self, store: &str, left: Tally) {
+        let Tally { kept, locked } = left;
+        self.backups.with_label_values(&[store, "kept"]).set(kept - locked);
+        self.backups.with_label_values(&[store, "locked"]).set(locked);
+    }
+
     /// A store is gone.
     pub(super) fn forget_store(&self, store: &str) {
         // It may never have been looked at.
         let _ = self.ready.remove_label_values(&[store]);
+        for state in ["kept", "locked"] {
+            let _ = self.backups.remove_label_values(&[store, state]);
+        }
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
@@ -76,15 +118,20 @@ impl Metrics {
             probes,
             unreadable_manifests,
             watch_failures,
+            removed,
+            sweeps,
+            sweep_failures,
+            backups,
         } = self;
-        for counters in [requests, probes] {
+        for counters in [requests, probes, removed, sweeps, sweep_failures] {
             registry.register(Box::new(counters.clone()))?;
         }
         for counter in [received, sent, unreadable_manifests, watch_failures] {
             registry.register(Box::new(counter.clone()))?;
         }
         registry.register(Box::new(connections.clone()))?;
-        registry.register(Box::new(ready.clone()))
+        registry.register(Box::new(ready.clone()))?;
+        registry.register(Box::new(backups.clone()))
     }
 }
 

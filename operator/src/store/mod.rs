@@ -1,12 +1,12 @@
 //! `operator store`, the door: the one process that holds the credentials of the backup stores.
 //!
 //! Jobs of the tenants stream backups through it, each beneath its own prefix. It puts what is not there and gets what is; it
-//! never overwrites, and nobody can ask it to delete.
+//! never overwrites, and nobody can ask it to delete. Behind it, what a Plan does not want kept any longer is removed.
 //!
 //! In reading order: `path` (what a request is about), `caller` (who asks, and for what), `request` (what becomes of it),
 //! `body`, `places` and `problem` (how much, how many at once, and what is said when it does not work), `manifest` (what
 //! describes a backup), `backend` (a bucket or a volume), `stores` and `keeper` (which stores there are, and whether they
-//! work), `server` and `metrics` (connections, and what is seen from outside).
+//! work), `tenants`, `retention` and `sweep` (whose backups there are, which need not be kept, and their removal), `server` and `metrics` (connections, and what is seen from outside).
 //!
 //! # Rights
 //!
@@ -16,6 +16,7 @@
 //! |---|---|---|---|
 //! | cluster-wide | `tenantry.dev` | `backupstores` | list, watch |
 //! | cluster-wide | `tenantry.dev` | `backupstores/status` | patch |
+//! | cluster-wide | `tenantry.dev` | `tenants`, `plans` | get, list |
 //! | cluster-wide | `authentication.k8s.io` | `tokenreviews` | create |
 //! | cluster-wide | (core) | `namespaces` | get |
 //! | its own namespace | (core) | `secrets` that the chart's value `store.credentialsSecrets` names | get |
@@ -30,8 +31,11 @@ mod path;
 mod places;
 mod problem;
 mod request;
+mod retention;
 mod server;
 mod stores;
+mod sweep;
+mod tenants;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -94,6 +98,9 @@ pub struct Limits {
     /// How often each store is looked at, besides when its object changes and when something fails.
     #[arg(long, env = "TENANTRY_PROBE_INTERVAL", default_value = "10m", value_parser = duration)]
     pub probe_interval: Duration,
+    /// How often each store is gone through for what need not be kept, besides a tenant's part of it after each of its backups.
+    #[arg(long, env = "TENANTRY_SWEEP_INTERVAL", default_value = "1h", value_parser = duration)]
+    pub sweep_interval: Duration,
     /// After SIGTERM, how long open requests may take to finish.
     #[arg(long, env = "TENANTRY_DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
     pub drain_timeout: Duration,

@@ -32,7 +32,10 @@ pub(super) struct Prefix {
 
 /// Name of a backup: the time of its snapshot, and six characters of chance. Names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BackupId(String);
+pub(super) struct BackupId {
+    text: String,
+    time: Timestamp,
+}
 
 /// The objects of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,7 @@ impl FromStr for Target {
 }
 
 impl StoreName {
-    fn parse(raw: &str) -> Result<Self, InvalidPath> {
+    pub(super) fn parse(raw: &str) -> Result<Self, InvalidPath> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let ok = raw.len() <= MAX_NAME
             && raw.bytes().all(|byte| inner(byte) || matches!(byte, b'-' | b'.'))
@@ -143,46 +146,45 @@ impl fmt::Display for Prefix {
 impl BackupId {
     /// Accepts `YYYYMMDDTHHMMSSZ-xxxxxx` when that is a time.
     pub(super) fn parse(raw: &str) -> Result<Self, InvalidPath> {
-        let id = Self(raw.to_owned());
         let chance = raw.get(17..).unwrap_or_default();
         let ok = raw.is_ascii()
             && raw.len() == 23
             && raw.as_bytes()[16] == b'-'
-            && chance.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-            && id.time().is_some();
-        if ok {
-            Ok(id)
-        } else {
-            Err(InvalidPath("BACKUP is a time and six characters: 20261122T140000Z-ab12cd"))
+            && chance.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        match time(raw) {
+            Some(time) if ok => Ok(Self { text: raw.to_owned(), time }),
+            _ => Err(InvalidPath("BACKUP is a time and six characters: 20261122T140000Z-ab12cd")),
         }
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    fn time(&self) -> Option<Timestamp> {
-        let digits = self.0.get(..15)?;
-        if !digits
-            .bytes()
-            .enumerate()
-            .all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
-        {
-            return None;
-        }
-        let time = DateTime::strptime("%Y%m%dT%H%M%SZ", self.0.get(..16)?).ok()?;
-        TimeZone::UTC.to_timestamp(time).ok()
+    /// The time in it, to the second.
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
     }
 }
 
 impl fmt::Display for BackupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
+/// The time at the beginning of a backup's name.
+fn time(raw: &str) -> Option<Timestamp> {
+    let is_plain = |(at, byte): (usize, u8)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() };
+    if !raw.get(..15)?.bytes().enumerate().all(is_plain) {
+        return None;
+    }
+    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", raw.get(..16)?).ok()?;
+    TimeZone::UTC.to_timestamp(time).ok()
+}
+
 impl Part {
-    fn parse(raw: &str) -> Result<Self, InvalidPath> {
+    pub(super) fn parse(raw: &str) -> Result<Self, InvalidPath> {
         match raw {
             "data" => Ok(Self::Data),
             "manifest.json" => Ok(Self::Manifest),

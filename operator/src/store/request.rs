@@ -10,6 +10,7 @@ use http::{
     request::Parts,
 };
 use hyper::body::Incoming;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::IntCounter;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,9 +22,10 @@ use super::{
     body::{Answer, Upload, streamed, whole},
     caller::{Access, Caller},
     manifest,
-    path::{Key, Part, Prefix, StoreName, Target},
+    path::{BackupId, Key, Part, Prefix, StoreName, Target},
     places::Place,
     problem::Problem,
+    retention::AHEAD,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -32,6 +34,8 @@ const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const LISTED: usize = 1000;
 /// How many manifests are fetched at the same time for a list.
 const FETCHED: usize = 4;
+/// How long after its moment a backup may be put: many times what a Job has.
+const PUT_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +161,7 @@ async fn put(
     key: &Key,
     body: &mut Upload,
 ) -> Result<Response<Answer>, Problem> {
+    timely(&key.backup, (door.now)())?;
     let _place = door.places.upload(&key.prefix).await?;
     let backend = door.stores.backend(store)?;
     if backend.size(key).await?.is_some() {
@@ -166,12 +171,28 @@ async fn put(
         Part::Data => put_data(door, &backend, key, body).await?,
         Part::Manifest => put_manifest(&backend, store, key, body).await?,
     };
+    if key.part == Part::Manifest {
+        door.stores.has_grown(store, &key.prefix);
+    }
     tracing::info!(store = store.as_str(), object = %key, bytes = received.size, "an object was put");
     let text = json!({"size": received.size, "sha256": received.sha256}).to_string();
     let mut response = Response::new(whole(text.into()));
     *response.status_mut() = StatusCode::CREATED;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     Ok(response)
+}
+
+/// A backup is put in the hours after the moment in its name. What may be removed follows from these moments: with names of the
+/// past, whoever has a tenant's token could have new backups take the places of older ones.
+fn timely(backup: &BackupId, now: Timestamp) -> Result<(), Problem> {
+    if backup.time() <= now + AHEAD && now <= backup.time() + PUT_WITHIN {
+        return Ok(());
+    }
+    let (hours, ahead) = (PUT_WITHIN.as_hours(), AHEAD.as_mins());
+    let message = format!(
+        "here it is {now:.0}: a backup is put within {hours} hours of the time in its name, which is ahead by {ahead} minutes at most; do the nodes' clocks agree?"
+    );
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Untimely", message))
 }
 
 /// What came of an object.
@@ -226,9 +247,9 @@ async fn put_manifest(
     body: &mut Upload,
 ) -> Result<Received, Problem> {
     let text = body.collect(manifest::MAX_BYTES).await?;
-    let said = manifest::check(&text, store, key)?;
+    let facts = manifest::check(&text, store, key)?;
     let data = Key { part: Part::Data, ..key.clone() };
-    manifest::check_size(said, backend.size(&data).await?)?;
+    manifest::check_size(facts.size, backend.size(&data).await?)?;
     let received = Received { size: text.len() as u64, sha256: hex::encode(Sha256::digest(&text)) };
     let mut upload = backend.upload(key).await?;
     match upload.write(text).await {
@@ -328,5 +349,23 @@ fn place(door: &Door, caller: &Caller, prefix: &Prefix) -> Result<Option<Place>,
     match caller {
         Caller::Tenant(_) => door.places.request(prefix).map(Some),
         Caller::Operator => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("2026-11-22T14:00:00Z", true)]
+    #[case("2026-11-23T14:00:00Z", true)]
+    #[case("2026-11-23T14:00:01Z", false)]
+    #[case("2026-11-22T13:50:00Z", true)]
+    #[case("2026-11-22T13:49:59Z", false)]
+    fn a_backup_is_put_soon_after_its_moment(#[case] now: Timestamp, #[case] ok: bool) {
+        let backup = BackupId::parse("20261122T140000Z-ab12cd").unwrap();
+        assert_eq!(timely(&backup, now).map_err(|problem| problem.reason).is_ok(), ok);
     }
 }

@@ -1,4 +1,4 @@
-//! The BackupStores: followed, opened, probed, and told of in their status.
+//! The BackupStores: followed, opened, probed, swept, and told of in their status.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +15,21 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Door, backend::Backend, keeper, path::StoreName, problem::Problem};
+use super::{
+    Door,
+    backend::Backend,
+    keeper,
+    path::{Prefix, StoreName},
+    problem::Problem,
+    sweep,
+};
 use crate::{api::BackupStore, malformed::Guarded};
+
+/// How many tenants wait for their part of a store to be swept.
+const WAITING: usize = 1024;
 
 /// All stores that there are.
 #[derive(Debug, Default)]
@@ -32,13 +42,15 @@ pub(super) struct Stores {
 struct Entry {
     seen: watch::Sender<Arc<BackupStore>>,
     state: Arc<State>,
+    grown: mpsc::Sender<Prefix>,
     _keeper: AbortOnDropHandle<()>,
+    _sweeper: AbortOnDropHandle<()>,
 }
 
 /// What requests and the keeper of a store tell one another.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    opened: RwLock<Opened>,
+    opened: watch::Sender<Opened>,
     /// Something went wrong, so a look is due.
     pub(super) look: Notify,
 }
@@ -56,7 +68,19 @@ pub(super) enum Opened {
 
 impl State {
     pub(super) fn set(&self, opened: Opened) {
-        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = opened;
+        self.opened.send_replace(opened);
+    }
+
+    /// The backend, as soon as there is one.
+    pub(super) async fn open(&self) -> Arc<Backend> {
+        let mut opened = self.opened.subscribe();
+        loop {
+            if let Opened::Open(backend) = &*opened.borrow_and_update() {
+                return backend.clone();
+            }
+            // It changes as long as we have it.
+            let _ = opened.changed().await;
+        }
     }
 }
 
@@ -73,7 +97,7 @@ impl Stores {
             let message = format!("there is no BackupStore {:?}", name.as_str());
             return Err(Problem::new(StatusCode::NOT_FOUND, "StoreNotFound", message));
         };
-        let opened = entry.state.opened.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let opened = entry.state.opened.borrow().clone();
         match opened {
             Opened::Open(backend) => Ok(backend),
             Opened::NotYet => Err(Problem::busy("the store is being opened")),
@@ -90,8 +114,18 @@ impl Stores {
         }
     }
 
+    /// A tenant has one more backup, so that an older one may go.
+    pub(super) fn has_grown(&self, name: &StoreName, prefix: &Prefix) {
+        if let Some(entry) = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(name.as_str()) {
+            // With so many waiting, this one has time until the next sweep of all.
+            let _ = entry.grown.try_send(prefix.clone());
+        }
+    }
+
     fn put(&self, door: &Arc<Door>, client: &Client, store: BackupStore) {
         let name = store.name_any();
+        // The API server takes no other names.
+        let Ok(parsed) = StoreName::parse(&name) else { return };
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(&name) {
             entry.seen.send_if_modified(|seen| {
@@ -106,7 +140,10 @@ impl Stores {
         let state = Arc::<State>::default();
         let keeper = keeper::keep(door.clone(), client.clone(), news, state.clone());
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
-        entries.insert(name, Entry { seen, state, _keeper: keeper });
+        let (grown, arrivals) = mpsc::channel(WAITING);
+        let sweeper = sweep::keep_swept(door.clone(), client.clone(), parsed, state.clone(), arrivals);
+        let sweeper = AbortOnDropHandle::new(tokio::spawn(sweeper));
+        entries.insert(name, Entry { seen, state, grown, _keeper: keeper, _sweeper: sweeper });
     }
 
     fn retain(&self, door: &Door, keep: impl Fn(&str) -> bool) {

@@ -1,11 +1,13 @@
 //! Where objects are kept: a bucket or a volume. Whichever it is, an object appears whole or not at all, and never in the
 //! place of another.
 
+mod answers;
 mod no_replacing;
+mod removal;
 mod s3;
 mod volume;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use bytes::Bytes;
 use futures::{TryStreamExt, stream::BoxStream};
@@ -14,7 +16,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 pub(super) use volume::clear_unfinished;
 
-use super::path::{BackupId, Key, Prefix};
+use super::path::{BackupId, Key, Part, Prefix};
 use crate::api::BackupStoreSpec;
 
 /// The folder of the door's own objects; no tenant can have that name.
@@ -38,6 +40,30 @@ pub(super) enum Upload {
 pub(super) struct Object {
     pub(super) size: u64,
     pub(super) content: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+/// What a store says of an object when it lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) size: u64,
+    pub(super) modified: Timestamp,
+}
+
+/// What there is of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) id: BackupId,
+    pub(super) data: Option<Stored>,
+    pub(super) has_manifest: bool,
+}
+
+/// What came of removing an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is not there any more, or was not there.
+    Removed,
+    /// The store keeps it, until then where it says so.
+    Locked(Option<Timestamp>),
 }
 
 /// Why a store did not do what it was asked.
@@ -155,6 +181,27 @@ impl Backend {
         Ok(names.iter().filter_map(|name| BackupId::parse(name).ok()).collect())
     }
 
+    /// What there is beneath a prefix, by the names of backups; whatever has another name is left out.
+    pub(super) async fn found(&self, prefix: &Prefix) -> Result<Vec<Found>, Error> {
+        let contents = match self {
+            Self::S3(s3) => s3.contents(&prefix.to_string()).await?,
+            Self::Volume(volume) => volume.contents(&prefix.to_string()).await?,
+        };
+        Ok(by_backup(contents))
+    }
+
+    /// Removes an object, if it is there.
+    pub(super) async fn remove(&self, key: &Key) -> Result<Removal, Error> {
+        self.remove_at(&key.to_string()).await
+    }
+
+    async fn remove_at(&self, path: &str) -> Result<Removal, Error> {
+        match self {
+            Self::S3(s3) => s3.remove(path).await,
+            Self::Volume(volume) => volume.remove(path).await.map(|()| Removal::Removed),
+        }
+    }
+
     /// Writes a small object, reads it back, and removes it again where the store lets us.
     pub(super) async fn probe(&self, name: &str) -> Result<(), Error> {
         let path = format!("{OWN}/probe-{name}");
@@ -171,20 +218,31 @@ impl Backend {
             Some(object) => Some(object.collect(written.len()).await?),
             None => None,
         };
-        self.remove_probe(&path).await;
+        match self.remove_at(&path).await {
+            Ok(Removal::Removed) => {}
+            // A bucket that lets nobody delete keeps it; its content says what it is.
+            kept => tracing::debug!(?kept, "the object of a probe stays"),
+        }
         if read.as_ref() == Some(&written) {
             Ok(())
         } else {
             Err(Error::Failing("what was written was not what was read".to_owned()))
         }
     }
+}
 
-    async fn remove_probe(&self, path: &str) {
-        match self {
-            Self::S3(s3) => s3.remove_probe(path).await,
-            Self::Volume(volume) => volume.remove_probe(path).await,
+fn by_backup(contents: Vec<(String, Stored)>) -> Vec<Found> {
+    let mut all = BTreeMap::<BackupId, Found>::new();
+    for (name, stored) in contents {
+        let Some((id, part)) = name.split_once('/') else { continue };
+        let (Ok(id), Ok(part)) = (BackupId::parse(id), Part::parse(part)) else { continue };
+        let found = all.entry(id.clone()).or_insert(Found { id, data: None, has_manifest: false });
+        match part {
+            Part::Data => found.data = Some(stored),
+            Part::Manifest => found.has_manifest = true,
         }
     }
+    all.into_values().collect()
 }
 
 impl Upload {

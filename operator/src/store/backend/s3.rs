@@ -4,18 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use object_store::{
     Attributes, BackoffConfig, Certificate, ClientOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
     PutMode, PutOptions, PutPayload, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AwsCredential, Checksum},
+    client::{HttpConnector, ReqwestConnector},
     path::Path,
 };
 use tokio::task::JoinSet;
 
 use super::{
-    Error, Object, Surroundings,
+    Error, Object, Removal, Stored, Surroundings,
+    answers::{cause, classify, names_bucket},
     no_replacing::{Connector, Lock},
+    removal::Remover,
 };
 use crate::api::S3Store;
 
@@ -30,9 +34,6 @@ const RETRIES: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the paths of the door's own objects contain, and no others: no word of a prefix begins with a dot.
 const OWN_PATH: &str = "/.tenantry/";
-/// What storages say when they are full, or will not take more from us.
-const FULL: [&str; 5] =
-    ["QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "StorageFull", "ServiceQuotaExceeded"];
 /// The keys of the Secret.
 const ACCESS_KEY_ID: &str = "accessKeyId";
 const SECRET_ACCESS_KEY: &str = "secretAccessKey";
@@ -44,6 +45,7 @@ pub(in crate::store) struct S3 {
     store: Arc<AmazonS3>,
     bucket: String,
     prefix: Path,
+    remover: Remover,
 }
 
 impl S3 {
@@ -72,13 +74,14 @@ impl S3 {
             max_retries: RETRIES,
             retry_timeout: surroundings.patience,
         };
+        let options = client_options(spec, credentials, surroundings.patience)?;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&spec.bucket)
             .with_region(region)
             .with_access_key_id(id)
             .with_secret_access_key(secret)
             .with_retry(retry)
-            .with_client_options(client_options(spec, credentials, surroundings.patience)?);
+            .with_client_options(options.clone());
         if let Some(endpoint) = &spec.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
@@ -86,12 +89,14 @@ impl S3 {
             // A bucket with Object Lock takes nothing without one.
             builder = builder.with_checksum_algorithm(Checksum::SHA256);
         }
-        let store = builder
-            .with_http_connector(Connector { lock: lock.map(Arc::new) })
-            .build()
-            .map_err(|error| Error::Misconfigured(format!("the store cannot be used as it is: {error}")))?;
+        let unusable = |error| Error::Misconfigured(format!("the store cannot be used as it is: {error}"));
+        let connector = Connector { lock: lock.map(Arc::new) };
+        let store = builder.with_http_connector(connector).build().map_err(unusable)?;
+        let (store, bucket) = (Arc::new(store), spec.bucket.clone());
+        let http = ReqwestConnector::default().connect(&options).map_err(unusable)?;
+        let remover = Remover { store: store.clone(), http, bucket: bucket.clone(), now: surroundings.now };
         let prefix = Path::from(spec.prefix.as_deref().unwrap_or_default());
-        Ok(Self { store: Arc::new(store), bucket: spec.bucket.clone(), prefix })
+        Ok(Self { store, bucket, prefix, remover })
     }
 
     pub(super) async fn size(&self, path: &str) -> Result<Option<u64>, Error> {
@@ -130,11 +135,22 @@ impl S3 {
         Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
-    pub(super) async fn remove_probe(&self, path: &str) {
-        // A bucket that lets nobody delete keeps it; its content says what it is.
-        if let Err(error) = self.store.delete(&self.path(path)).await {
-            tracing::debug!(%error, "the object of a probe stays");
+    /// All objects beneath a path, without the path.
+    pub(super) async fn contents(&self, path: &str) -> Result<Vec<(String, Stored)>, Error> {
+        let root = self.path(path);
+        let mut listed = self.store.list(Some(&root));
+        let mut contents = Vec::new();
+        while let Some(meta) = listed.try_next().await.map_err(|error| classify(&error, &self.bucket))? {
+            let Some(rest) = meta.location.prefix_match(&root) else { continue };
+            let name: Vec<_> = rest.map(|part| part.as_ref().to_owned()).collect();
+            let modified = Timestamp::from_second(meta.last_modified.timestamp()).unwrap_or(Timestamp::MAX);
+            contents.push((name.join("/"), Stored { size: meta.size, modified }));
         }
+        Ok(contents)
+    }
+
+    pub(super) async fn remove(&self, path: &str) -> Result<Removal, Error> {
+        self.remover.remove(&self.path(path)).await
     }
 
     fn path(&self, path: &str) -> Path {
@@ -315,66 +331,5 @@ impl S3Upload {
             // Nobody sees what is left; the bucket's rule for unfinished uploads removes it.
             tracing::warn!(path = %self.path, error = cause(&error), "an unfinished upload stays in the bucket");
         }
-    }
-}
-
-fn classify(error: &object_store::Error, bucket: &str) -> Error {
-    let text = error.to_string();
-    let word = code(&text);
-    let is_full = text.contains("status code: 507") || word.is_some_and(|word| FULL.contains(&word));
-    let short = word.map_or_else(|| cause(error), str::to_owned);
-    match error {
-        _ if is_full => Error::OutOfSpace(short),
-        object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
-            Error::AlreadyExists
-        }
-        object_store::Error::NotFound { .. } => Error::BucketMissing(bucket.to_owned()),
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            Error::AccessDenied(short)
-        }
-        _ if text.contains("status code: ") || text.contains("error response") => Error::Failing(short),
-        _ => Error::Unreachable(short),
-    }
-}
-
-fn names_bucket(source: &impl ToString) -> bool {
-    source.to_string().contains("NoSuchBucket")
-}
-
-/// The storage's own word for what is wrong.
-fn code(text: &str) -> Option<&str> {
-    Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0)
-}
-
-/// What began it all, without addresses and times, which differ each time and would make a status differ.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string().chars().take(300).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &'static str) -> object_store::Error {
-        object_store::Error::Generic { store: "S3", source: text.into() }
-    }
-
-    #[test]
-    fn a_storages_own_word_is_told() {
-        let full = error(
-            "Server returned non-2xx status code: 403 Forbidden: <Error><Code>QuotaExceeded</Code></Error>",
-        );
-        assert!(matches!(classify(&full, "b"), Error::OutOfSpace(word) if word == "QuotaExceeded"));
-        let full = error("Server returned non-2xx status code: 507 Insufficient Storage: ");
-        assert!(matches!(classify(&full, "b"), Error::OutOfSpace(_)));
-        let failing = error(
-            "Server returned non-2xx status code: 500 Internal Server Error: <Code>InternalError</Code>",
-        );
-        assert!(matches!(classify(&failing, "b"), Error::Failing(word) if word == "InternalError"));
-        assert!(matches!(classify(&error("connection refused"), "b"), Error::Unreachable(_)));
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use tokio::{
     fs::{self, File},
     io::AsyncWriteExt,
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-use super::{Error, OWN, Object};
+use super::{Error, OWN, Object, Stored};
 
 /// The folder of files that are not finished.
 const UPLOADS: &str = "uploads";
@@ -73,11 +74,73 @@ impl Volume {
         Ok(names)
     }
 
-    pub(super) async fn remove_probe(&self, path: &str) {
-        if let Err(error) = fs::remove_file(self.root.join(path)).await {
-            tracing::warn!(%error, "the file of a probe stays");
+    /// All files beneath a folder, without its path.
+    pub(super) async fn contents(&self, path: &str) -> Result<Vec<(String, Stored)>, Error> {
+        let folder = self.root.join(path);
+        in_background(move || {
+            let mut contents = Vec::new();
+            walk(&folder, "", &mut contents)?;
+            Ok(contents)
+        })
+        .await
+    }
+
+    /// Removes a file, if it is there, and the folders that are empty without it.
+    pub(super) async fn remove(&self, path: &str) -> Result<(), Error> {
+        let (root, place) = (self.root.clone(), self.root.join(path));
+        in_background(move || take_away(&root, &place)).await
+    }
+}
+
+/// Does what may wait for a disk.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    match spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| classify(&error)),
+        Err(error) => Err(Error::Failing(error.to_string())),
+    }
+}
+
+/// Collects the files in a folder and in those in it. Links are followed nowhere.
+fn walk(folder: &Path, above: &str, contents: &mut Vec<(String, Stored)>) -> io::Result<()> {
+    let Some(entries) = present_entries(folder)? else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().map(|name| format!("{above}{name}")) else { continue };
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), &format!("{name}/"), contents)?;
+            continue;
+        }
+        match entry.metadata() {
+            Ok(meta) => {
+                let modified = Timestamp::try_from(meta.modified()?).unwrap_or(Timestamp::MAX);
+                contents.push((name, Stored { size: meta.len(), modified }));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
+}
+
+/// Removes a file and waits until the disk knows, so that of two files that are removed one after the other the second is never
+/// gone without the first.
+fn take_away(root: &Path, place: &Path) -> io::Result<()> {
+    match std::fs::remove_file(place) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for folder in place.ancestors().skip(1).take_while(|folder| *folder != root) {
+        match std::fs::remove_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                return std::fs::File::open(folder)?.sync_all();
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    std::fs::File::open(root)?.sync_all()
 }
 
 /// Clears away what an earlier process did not finish on any volume. Nobody else writes there.
@@ -122,15 +185,12 @@ impl VolumeUpload {
         self.file.flush().await.map_err(|error| classify(&error))?;
         let Self { file, unfinished, root, place } = self;
         let file = file.into_std().await;
-        let put = spawn_blocking(move || {
+        in_background(move || {
             file.sync_all()?;
             put_in_place(&unfinished.0, &root, &place)
             // The other name goes here, with `unfinished`.
-        });
-        match put.await {
-            Ok(done) => done.map_err(|error| classify(&error)),
-            Err(error) => Err(Error::Failing(error.to_string())),
-        }
+        })
+        .await
     }
 }
 
@@ -216,6 +276,36 @@ mod tests {
         assert_eq!(content, "first");
         assert_eq!(volume.names("a").await.unwrap(), ["b"]);
         assert_eq!(unfinished(claims.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_leaves_no_empty_folders_and_no_others_go() {
+        let claims = tempfile::tempdir().unwrap();
+        let volume = volume(claims.path());
+        for path in ["acme/1/a/data", "acme/1/a/manifest", "acme/1/b/data", "acme/2/odd"] {
+            put(&volume, path, path).await.unwrap();
+        }
+        let names = async |path: &str| {
+            let mut names: Vec<_> = volume
+                .contents(path)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|(name, stored)| (name, stored.size))
+                .collect();
+            names.sort();
+            names
+        };
+        let all =
+            [("a/data", 13), ("a/manifest", 17), ("b/data", 13)].map(|(name, size)| (name.to_owned(), size));
+        assert_eq!(names("acme/1").await, all);
+        for path in ["acme/1/a/data", "acme/1/a/data", "acme/1/a/manifest"] {
+            volume.remove(path).await.unwrap();
+        }
+        assert_eq!(volume.names("acme/1").await.unwrap(), ["b"]);
+        volume.remove("acme/1/b/data").await.unwrap();
+        assert_eq!(volume.names("acme").await.unwrap(), ["2"]);
+        assert_eq!(names("acme/1").await, []);
     }
 
     #[tokio::test]

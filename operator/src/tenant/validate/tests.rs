@@ -70,7 +70,8 @@ fn an_annotation_makes_another_link() {
 fn a_tenants_own_schedule_goes_before_the_plans() {
     let schedule = |own: Option<&str>| {
         let mut tenant = testing::tenant();
-        tenant.spec.backup = Some(TenantBackups { schedule: own.map(str::to_owned), drill: None });
+        tenant.spec.backup =
+            Some(TenantBackups { schedule: own.map(str::to_owned), ..TenantBackups::default() });
         checked(&tenant, None).map(|valid| valid.backup.unwrap().schedule.as_str().to_owned())
     };
     assert!(schedule(None).unwrap().ends_with(" 2 * * *"), "{:?}", schedule(None));
