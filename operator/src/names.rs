@@ -35,6 +35,8 @@ pub const BACKUP_RECIPIENT: &str = "tenantry.dev/backup-recipient";
 pub const CLOSING_SINCE: &str = "tenantry.dev/closing-since";
 /// Annotation on a Namespace: name of the backup that was made after the CRM had stopped.
 pub const FINAL_BACKUP: &str = "tenantry.dev/final-backup";
+/// Annotation on a Namespace: `<tenant>/<uid>` of the backups that the tenant's Jobs may read besides their own.
+pub const RESTORE_FROM: &str = "tenantry.dev/restore-from";
 /// Annotation on a Namespace: name of the last migration Job that reported success.
 pub const MIGRATED: &str = "tenantry.dev/migrated";
 /// Annotation on a CRM pod: state and limits, as the app reads them.

@@ -10,6 +10,7 @@ mod lock;
 mod memory;
 mod past;
 mod relay;
+mod restore_from;
 mod retention;
 mod storage;
 mod tokens;

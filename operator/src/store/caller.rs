@@ -24,7 +24,8 @@ pub const AUDIENCE: &str = names::STORE;
 /// The service account of a tenant's Jobs.
 pub const ACCOUNT: &str = names::child::STORE;
 
-/// How long an answer is believed. A Job makes a few requests one after the other.
+/// How long an answer is believed: what a Job makes of a few requests one after the other. A right that is taken away ends so much
+/// later at most.
 const BELIEVED: SignedDuration = SignedDuration::from_secs(20);
 /// How many answers are kept.
 const KEPT: usize = 1024;
@@ -32,8 +33,13 @@ const KEPT: usize = 1024;
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// A Job of the tenant whose backups are there.
-    Tenant(Prefix),
+    /// A Job of a tenant.
+    Tenant {
+        /// Where its backups are.
+        own: Prefix,
+        /// Where others are, of which it may make its database.
+        source: Option<Prefix>,
+    },
     /// The operator, which reads everything and writes nothing.
     Operator,
 }
@@ -49,8 +55,14 @@ impl Caller {
     /// Whether it may.
     pub(super) fn authorize(&self, access: Access, prefix: &Prefix) -> Result<(), Problem> {
         match self {
-            Self::Tenant(own) if own == prefix => Ok(()),
-            Self::Tenant(own) => Err(Problem::forbidden(format!("this token is for {own} and nothing else"))),
+            Self::Tenant { own, .. } if own == prefix => Ok(()),
+            Self::Tenant { source: Some(source), .. } if source == prefix && access == Access::Read => Ok(()),
+            Self::Tenant { own, source: None } => {
+                Err(Problem::forbidden(format!("this token is for {own} and nothing else")))
+            }
+            Self::Tenant { own, source: Some(source) } => Err(Problem::forbidden(format!(
+                "this token is for {own}, and for reading {source}, and nothing else"
+            ))),
             Self::Operator if access == Access::Read => Ok(()),
             Self::Operator => Err(Problem::forbidden("the operator reads backups and writes none")),
         }
@@ -128,17 +140,30 @@ impl Callers {
         let Some((namespace, ACCOUNT)) = words else { return Err(refused()) };
         let tenant = names::tenant_of(namespace).ok_or_else(refused)?;
         let found = Api::<Namespace>::all(self.client.clone()).get_opt(namespace).await;
-        let labels = found.map_err(|error| unasked(&error))?.ok_or_else(refused)?.labels().clone();
+        let found = found.map_err(|error| unasked(&error))?.ok_or_else(refused)?;
+        let labels = found.labels();
         let uid = labels.get(names::TENANT_UID_LABEL).map(String::as_str).unwrap_or_default();
         if labels.get(names::TENANT_LABEL).map(String::as_str) != Some(tenant) {
             return Err(refused());
         }
-        Prefix::parse(tenant, uid).map(Caller::Tenant).map_err(|_| refused())
+        let own = Prefix::parse(tenant, uid).map_err(|_| refused())?;
+        Ok(Caller::Tenant { own, source: source(&found) })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whose backups the Jobs of a namespace may read besides their own tenant's. What is not written as it should be allows nothing.
+fn source(namespace: &Namespace) -> Option<Prefix> {
+    let written = namespace.annotations().get(names::RESTORE_FROM)?;
+    let source = written.split_once('/').and_then(|(tenant, uid)| Prefix::parse(tenant, uid).ok());
+    if source.is_none() {
+        let (namespace, annotation) = (namespace.name_any(), names::RESTORE_FROM);
+        tracing::warn!(namespace, annotation, written, "an annotation is not NAME/UID, so it allows nothing");
+    }
+    source
 }
 
 fn unasked(error: &kube::Error) -> Problem {
@@ -182,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_tenant_has_its_own_and_the_operator_reads() {
-        let acme = Caller::Tenant(prefix("acme"));
+        let acme = Caller::Tenant { own: prefix("acme"), source: None };
         for access in [Access::Read, Access::Write] {
             assert!(acme.authorize(access, &prefix("acme")).is_ok());
             assert_eq!(acme.authorize(access, &prefix("bluesky")).unwrap_err().status, StatusCode::FORBIDDEN);
@@ -191,6 +216,36 @@ mod tests {
         assert!(acme.authorize(Access::Read, &earlier).is_err(), "another tenant that had this name");
         assert!(Caller::Operator.authorize(Access::Read, &prefix("acme")).is_ok());
         assert!(Caller::Operator.authorize(Access::Write, &prefix("acme")).is_err());
+    }
+
+    #[test]
+    fn a_tenant_that_is_made_from_anothers_backup_reads_that_and_writes_its_own() {
+        let acme = Caller::Tenant { own: prefix("acme"), source: Some(prefix("bluesky")) };
+        assert!(acme.authorize(Access::Read, &prefix("bluesky")).is_ok());
+        assert!(acme.authorize(Access::Write, &prefix("bluesky")).is_err());
+        assert!(acme.authorize(Access::Write, &prefix("acme")).is_ok());
+        assert!(acme.authorize(Access::Read, &prefix("cobalt")).is_err());
+        let earlier = Prefix::parse("bluesky", "ffffffff-5a1b-4c3d-9e8f-001122334455").unwrap();
+        assert!(acme.authorize(Access::Read, &earlier).is_err());
+    }
+
+    #[rstest]
+    #[case("bluesky/0b7f8f0e-5a1b-4c3d-9e8f-001122334455", true)]
+    #[case("", false)]
+    #[case("bluesky", false)]
+    #[case("bluesky/", false)]
+    #[case("bluesky/*", false)]
+    #[case("*/0b7f8f0e-5a1b-4c3d-9e8f-001122334455", false)]
+    #[case("bluesky/0B7F8F0E-5a1b-4c3d-9e8f-001122334455", false)]
+    #[case("/bluesky/0b7f8f0e-5a1b-4c3d-9e8f-001122334455", false)]
+    #[case("bluesky/0b7f8f0e-5a1b-4c3d-9e8f-001122334455/", false)]
+    #[case(" bluesky/0b7f8f0e-5a1b-4c3d-9e8f-001122334455", false)]
+    #[case("bluesky/0b7f8f0e-5a1b-4c3d-9e8f-001122334455,acme/0b7f8f0e-5a1b-4c3d-9e8f-001122334455", false)]
+    fn one_prefix_is_named_or_none(#[case] written: &str, #[case] ok: bool) {
+        let mut namespace = Namespace::default();
+        assert_eq!(source(&namespace), None);
+        namespace.annotations_mut().insert(names::RESTORE_FROM.to_owned(), written.to_owned());
+        assert_eq!(source(&namespace), ok.then(|| prefix("bluesky")));
     }
 
     #[rstest]

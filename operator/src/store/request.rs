@@ -268,7 +268,7 @@ async fn get(
     store: &StoreName,
     key: &Key,
 ) -> Result<Response<Answer>, Problem> {
-    let place = place(door, caller, &key.prefix)?;
+    let place = place(door, caller)?;
     let backend = door.stores.backend(store)?;
     let Some(Object { size, content }) = backend.get(key).await? else {
         return Err(Problem::not_found(format!("there is no {key}")));
@@ -291,7 +291,7 @@ async fn list(
     store: StoreName,
     prefix: Prefix,
 ) -> Result<Response<Answer>, Problem> {
-    let place = place(door, caller, &prefix)?;
+    let place = place(door, caller)?;
     let backend = door.stores.backend(&store)?;
     let mut backups = backend.backups(&prefix).await?;
     backups.sort_unstable_by(|one, other| other.cmp(one));
@@ -344,10 +344,10 @@ fn in_a_list(
     once("{\"backups\":[").chain(separated).chain(once("]}"))
 }
 
-/// A tenant's place; the operator needs none.
-fn place(door: &Door, caller: &Caller, prefix: &Prefix) -> Result<Option<Place>, Problem> {
+/// A place among its own for a tenant, whosever backups it reads; the operator needs none.
+fn place(door: &Door, caller: &Caller) -> Result<Option<Place>, Problem> {
     match caller {
-        Caller::Tenant(_) => door.places.request(prefix).map(Some),
+        Caller::Tenant { own, .. } => door.places.request(own).map(Some),
         Caller::Operator => Ok(None),
     }
 }
