@@ -128,17 +128,17 @@ fn the_alert_rules_speak_of_metrics_that_exist() -> Result<()> {
         fs::read_to_string(workspace().join(path)).with_context(|| format!("cannot read {path}"))
     };
     let rules = read("deploy/monitoring/rules.yaml")?;
-    let (operator, gateway) =
-        (read("operator/src/process/metrics.rs")?, read("operator/src/gateway/metrics.rs")?);
+    let operator = read("operator/src/process/metrics.rs")?;
+    let gateway = read("operator/src/gateway/metrics.rs")?;
+    let store = read("operator/src/store/metrics.rs")?;
     let words = rules
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("tenantry_"));
     let mut names = 0;
     for word in words {
-        let (name, source) = match word.strip_prefix("tenantry_gateway_") {
-            Some(name) => (name, &gateway),
-            None => (word.trim_start_matches("tenantry_"), &operator),
-        };
+        let of = [("tenantry_gateway_", &gateway), ("tenantry_store_", &store), ("tenantry_", &operator)];
+        let found = of.iter().find_map(|(start, source)| Some((word.strip_prefix(start)?, source)));
+        let (name, source) = found.with_context(|| word.to_owned())?;
         let name =
             ["_count", "_sum", "_bucket"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(source.contains(&format!("\"{name}\"")), "no metric {word}");
