@@ -9,8 +9,22 @@ use crate::{
     past::{ago, whole},
 };
 
+impl Lab {
+    /// Makes the lock of a backup one of the past.
+    pub(crate) fn end_lock(&self, tenant: &Tenant, id: &str) -> Result<()> {
+        for part in ["data", "manifest.json"] {
+            let object = format!("{}/{}/{id}/{part}", tenant.name, tenant.uid);
+            let mut retention: Value = serde_json::from_str(&self.storage.retention("locked", &object)?)?;
+            assert!(retention["RetainUntilDate"].is_string(), "{retention}");
+            retention["RetainUntilDate"] = json!(now() - SignedDuration::from_hours(24));
+            self.storage.set_retention("locked", &object, &retention.to_string())?;
+        }
+        Ok(())
+    }
+}
+
 /// Puts a backup as it is put now, and then makes it an old one; returns its name.
-async fn put_long_ago(lab: &Lab, tenant: &Tenant, at: Timestamp) -> Result<String> {
+pub(crate) async fn put_long_ago(lab: &Lab, tenant: &Tenant, at: Timestamp) -> Result<String> {
     let (young, old) = (id(now(), "aaaaaa"), id(at, "aaaaaa"));
     lab.put_backup(tenant, "locked", &young, b"data").await?;
     let place = lab.place("locked", tenant);
@@ -39,14 +53,7 @@ async fn what_is_locked_goes_when_the_lock_ends_and_leaves_nothing() -> Result<(
     let failed = lab.metric("tenantry_store_sweep_failures_total", &[]).await?;
     assert!(failed < 0.5, "a lock is no failure: {failed}");
 
-    let yesterday = json!(now() - SignedDuration::from_hours(24));
-    for part in ["data", "manifest.json"] {
-        let object = format!("{}/{}/{}/{part}", acme.name, acme.uid, old[0]);
-        let mut retention: Value = serde_json::from_str(&lab.storage.retention("locked", &object)?)?;
-        assert!(retention["RetainUntilDate"].is_string(), "{retention}");
-        retention["RetainUntilDate"] = yesterday.clone();
-        lab.storage.set_retention("locked", &object, &retention.to_string())?;
-    }
+    lab.end_lock(&acme, &old[0])?;
     lab.until_kept("locked", &acme, &whole(&[&old[1], &newest])).await?;
     // Neither markers nor older versions, of backups or of probes.
     assert_eq!(lab.storage.versions("locked"), 0);

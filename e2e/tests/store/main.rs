@@ -14,3 +14,4 @@ mod restore_from;
 mod retention;
 mod storage;
 mod tokens;
+mod tombstones;

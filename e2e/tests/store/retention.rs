@@ -219,6 +219,7 @@ async fn a_storage_that_fails_while_it_is_swept_loses_nothing_that_is_wanted() -
     lab.until_kept("bucket", &acme, &whole(&[&newest])).await
 }
 
-fn is_removal(line: &str) -> bool {
+/// Whether a request removes an object of a tenant.
+pub(crate) fn is_removal(line: &str) -> bool {
     line.starts_with("DELETE ") && !line.contains(".tenantry")
 }

@@ -24,8 +24,8 @@ use crate::api::{
     conditions::{READY, Verdict, find, set_condition},
 };
 
-/// Owner of the status.
-const FIELD_MANAGER: &str = "tenantry-store";
+/// Owner of what the door says in statuses.
+pub(super) const FIELD_MANAGER: &str = "tenantry-store";
 /// The reason of a store that works.
 const PROBED: &str = "Probed";
 /// A status that could not be written, or a Secret that could not be read, is tried again so soon.

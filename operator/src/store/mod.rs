@@ -6,7 +6,8 @@
 //! In reading order: `path` (what a request is about), `caller` (who asks, and for what), `request` (what becomes of it),
 //! `body`, `places` and `problem` (how much, how many at once, and what is said when it does not work), `manifest` (what
 //! describes a backup), `backend` (a bucket or a volume), `stores` and `keeper` (which stores there are, and whether they
-//! work), `tenants`, `retention` and `sweep` (whose backups there are, which need not be kept, and their removal), `server` and `metrics` (connections, and what is seen from outside).
+//! work), `tenants`, `retention` and `sweep` (whose backups there are, which need not be kept, and their removal), `burial` (those
+//! of deleted tenants), `server` and `metrics` (connections, and what is seen from outside).
 //!
 //! # Rights
 //!
@@ -17,12 +18,15 @@
 //! | cluster-wide | `tenantry.dev` | `backupstores` | list, watch |
 //! | cluster-wide | `tenantry.dev` | `backupstores/status` | patch |
 //! | cluster-wide | `tenantry.dev` | `tenants`, `plans` | get, list |
+//! | cluster-wide | `tenantry.dev` | `tenanttombstones` | list, watch |
+//! | cluster-wide | `tenantry.dev` | `tenanttombstones/status` | patch |
 //! | cluster-wide | `authentication.k8s.io` | `tokenreviews` | create |
 //! | cluster-wide | (core) | `namespaces` | get |
 //! | its own namespace | (core) | `secrets` that the chart's value `store.credentialsSecrets` names | get |
 
 mod backend;
 mod body;
+mod burial;
 mod caller;
 mod keeper;
 mod manifest;
@@ -197,7 +201,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     tokio::select! {
         () = serving => {}
         () = server::manage(door.clone(), managers) => {}
-        () = stores::follow(door.clone(), client) => {}
+        () = stores::follow(door.clone(), client.clone()) => {}
+        () = burial::follow(door.clone(), client) => {}
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use super::{backend, body::Answer, body::whole, manifest, path::InvalidPath};
 
 /// After how many seconds it makes sense to try again what the door had no room for.
 const RETRY_AFTER_SECONDS: u16 = 10;
+/// The reason of what the door has no room for, or is not ready for.
+const BUSY: &str = "Busy";
 
 /// Why a request was not carried out: a word for machines, a sentence for people.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Problem {
     }
 
     pub(super) fn busy(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, message)
     }
 
     pub(super) fn too_large(message: impl Into<String>) -> Self {
@@ -55,7 +57,12 @@ impl Problem {
 
     /// Whether somebody who runs the platform should see it in the log.
     pub(super) fn is_fault(&self) -> bool {
-        self.status.is_server_error() && self.reason != "Busy"
+        self.status.is_server_error() && !self.is_busy()
+    }
+
+    /// Whether it makes sense to ask again in a moment.
+    pub(super) fn is_busy(&self) -> bool {
+        self.reason == BUSY
     }
 
     pub(super) fn answer(&self) -> Response<Answer> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ListParams, ObjectList},
 };
 use serde::de::DeserializeOwned;
@@ -66,10 +66,16 @@ pub(super) async fn of(client: &Client, prefix: &Prefix) -> kube::Result<Option<
     Ok(Subject::new(&tenant, plan.as_ref()).filter(|subject| subject.prefix == *prefix))
 }
 
+/// Whether the tenant that a prefix belongs to is there, in whatever state.
+pub(super) async fn is_there(client: &Client, prefix: &Prefix) -> kube::Result<bool> {
+    let found = Api::<Guarded<Tenant>>::all(client.clone()).get_opt(prefix.tenant()).await?;
+    Ok(found.is_some_and(|tenant| tenant.meta().uid.as_deref() == Some(prefix.uid())))
+}
+
 /// Calls with every object of a kind that can be read, page by page.
 async fn each<K>(client: &Client, mut call: impl FnMut(K)) -> kube::Result<()>
 where
-    K: kube::Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
 {
     let api: Api<Guarded<K>> = Api::all(client.clone());
     let mut params = ListParams::default().limit(PAGE);
@@ -85,7 +91,7 @@ where
 
 async fn get<K>(client: &Client, name: &str) -> kube::Result<Option<K>>
 where
-    K: kube::Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug,
 {
     let found = Api::<Guarded<K>>::all(client.clone()).get_opt(name).await?;
     Ok(found.and_then(|object| object.0.ok()))

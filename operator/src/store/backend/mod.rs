@@ -183,16 +183,29 @@ impl Backend {
 
     /// What there is beneath a prefix, by the names of backups; whatever has another name is left out.
     pub(super) async fn found(&self, prefix: &Prefix) -> Result<Vec<Found>, Error> {
-        let contents = match self {
-            Self::S3(s3) => s3.contents(&prefix.to_string()).await?,
-            Self::Volume(volume) => volume.contents(&prefix.to_string()).await?,
-        };
-        Ok(by_backup(contents))
+        self.contents(prefix).await.map(by_backup)
+    }
+
+    /// The paths of all objects beneath a prefix, whatever they are, without it.
+    pub(super) async fn names(&self, prefix: &Prefix) -> Result<Vec<String>, Error> {
+        Ok(self.contents(prefix).await?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    async fn contents(&self, prefix: &Prefix) -> Result<Vec<(String, Stored)>, Error> {
+        match self {
+            Self::S3(s3) => s3.contents(&prefix.to_string()).await,
+            Self::Volume(volume) => volume.contents(&prefix.to_string()).await,
+        }
     }
 
     /// Removes an object, if it is there.
     pub(super) async fn remove(&self, key: &Key) -> Result<Removal, Error> {
         self.remove_at(&key.to_string()).await
+    }
+
+    /// Removes an object that a list of [`names`](Self::names) has.
+    pub(super) async fn remove_beneath(&self, prefix: &Prefix, name: &str) -> Result<Removal, Error> {
+        self.remove_at(&format!("{prefix}/{name}")).await
     }
 
     async fn remove_at(&self, path: &str) -> Result<Removal, Error> {
