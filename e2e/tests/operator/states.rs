@@ -1,6 +1,7 @@
 //! Suspended, ReadOnly, paused.
 
 use anyhow::Result;
+use e2e::host::wait::{Look, Wait};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod},
@@ -8,7 +9,7 @@ use k8s_openapi::api::{
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, NAMESPACE, condition, uid};
+use crate::lab::{DEADLINE, Lab, NAMESPACE, condition, uid};
 
 const CRM_PODS: &str = "app.kubernetes.io/component=crm";
 
@@ -35,14 +36,12 @@ async fn suspended_runs_nothing_and_keeps_the_data() -> Result<()> {
 async fn read_only_reaches_the_running_app() -> Result<()> {
     let lab = Lab::with_tenant().await?;
     let pods: Api<Pod> = Api::namespaced(lab.client.clone(), NAMESPACE);
-    let before = pods.list(&ListParams::default().labels(CRM_PODS)).await?.items;
-    assert_eq!(entitlement(&before)?["revision"], 1);
+    let (before, _) = until_told(&pods, 1).await?;
 
     lab.patch_tenant(json!({"spec": {"state": "ReadOnly"}})).await?;
     lab.until_ready("acme").await?;
-    let after = pods.list(&ListParams::default().labels(CRM_PODS)).await?.items;
-    let told = entitlement(&after)?;
-    assert_eq!((&told["revision"], &told["state"]), (&json!(2), &json!("ReadOnly")));
+    let (after, told) = until_told(&pods, 2).await?;
+    assert_eq!(told["state"], "ReadOnly");
     assert_eq!(
         before.iter().map(ResourceExt::uid).collect::<Vec<_>>(),
         after.iter().map(ResourceExt::uid).collect::<Vec<_>>(),
@@ -53,10 +52,21 @@ async fn read_only_reaches_the_running_app() -> Result<()> {
     Ok(())
 }
 
-fn entitlement(pods: &[Pod]) -> Result<Value> {
-    assert_eq!(pods.len(), 1);
-    let annotation = pods[0].annotations().get("tenantry.dev/entitlement").cloned().unwrap_or_default();
-    Ok(serde_json::from_str(&annotation)?)
+/// The CRM's pods, and what the one of them was told. A pod that has just become ready is told a moment later.
+async fn until_told(pods: &Api<Pod>, revision: i64) -> Result<(Vec<Pod>, Value)> {
+    Wait::new(format!("one CRM pod with the entitlement of revision {revision}"), DEADLINE)
+        .until(async || {
+            let all = pods.list(&ListParams::default().labels(CRM_PODS)).await?.items;
+            let [pod] = all.as_slice() else { return Ok(Look::NotYet(format!("{} pods", all.len()))) };
+            let told = pod.annotations().get("tenantry.dev/entitlement").cloned().unwrap_or_default();
+            let told: Value = serde_json::from_str(&told).unwrap_or_default();
+            Ok(if told["revision"] == revision {
+                Look::Done((all, told))
+            } else {
+                Look::NotYet(format!("it was told {told}"))
+            })
+        })
+        .await
 }
 
 #[tokio::test]
