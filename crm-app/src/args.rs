@@ -151,6 +151,10 @@ pub struct Restore {
     /// The database that serves now. It is the way to the server, and is left as it is.
     #[arg(long, env = "CRM_CURRENT_DATABASE", default_value = "crm")]
     pub current: String,
+    /// How large the volume of the server's data is, in bytes. PostgreSQL does not know, so without it nobody looks whether there
+    /// is room for another database.
+    #[arg(long, env = "CRM_VOLUME_SIZE")]
+    pub volume_size: Option<u64>,
     /// Where the backup is. Tenant and uid are those of whose backup it is.
     #[command(flatten)]
     pub store: Store,

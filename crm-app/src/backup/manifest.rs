@@ -107,6 +107,9 @@ pub struct Manifest {
     pub postgres_version: String,
     /// Where the server's log stood.
     pub lsn: String,
+    /// What the database took on its server, in bytes: what a restore needs room for. Not all manifests say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_size: Option<u64>,
     /// The object as it is stored, encrypted.
     pub data: Sum,
     /// What is inside: the output of `pg_dump -Fc`.
@@ -169,7 +172,7 @@ pub(super) mod tests {
             "version": 1, "id": "20261122T010000Z-k3v9x2", "store": "main",
             "tenant": {"name": "acme", "uid": "5f0c6a2e-2f5e-4a53-8f0b-1f6d3c1f2a77"},
             "reason": "OnDemand", "createdAt": "2026-11-22T01:00:00.25Z", "app": {"version": "0.1.0"},
-            "schemaVersion": 3, "postgresVersion": "17.6", "lsn": "0/16B3748",
+            "schemaVersion": 3, "postgresVersion": "17.6", "lsn": "0/16B3748", "databaseSize": 8_000_000,
             "data": {"size": 3, "sha256": "ab"}, "dump": {"size": 2, "sha256": "cd"},
             "tables": [{"name": "app_user", "rows": 2}, {"name": "company", "rows": 40}],
             "recipients": ["age1example"],
@@ -188,6 +191,9 @@ pub(super) mod tests {
         let read = read(&manifest()).unwrap();
         assert_eq!(read.rows(), 42);
         assert_eq!(serde_json::to_value(&read).unwrap(), manifest());
+        let mut without = manifest();
+        without.as_object_mut().unwrap().remove("databaseSize");
+        assert_eq!(self::read(&without).unwrap().database_size, None);
     }
 
     #[rstest]

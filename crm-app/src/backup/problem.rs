@@ -144,6 +144,14 @@ pub enum Problem {
     /// There is no room left for the archive.
     #[error("there is no room left for the archive")]
     OutputFull,
+    /// The volume has not enough room left for another database.
+    #[error("the database needs {needed} bytes, and there are {free} left")]
+    NoRoom {
+        /// In bytes.
+        needed: u64,
+        /// In bytes, as far as the server knows.
+        free: u64,
+    },
     /// There is no schema to back up.
     #[error("the database was never migrated")]
     NotMigrated,

@@ -75,6 +75,7 @@ pub async fn take(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
         schema_version,
         postgres_version: snapshot.postgres_version.clone(),
         lsn: snapshot.lsn.clone(),
+        database_size: Some(snapshot.database_size),
         data,
         dump,
         tables,

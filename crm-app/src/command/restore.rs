@@ -36,6 +36,8 @@ pub struct Plan {
     pub target: Login,
     /// Name of the database that serves now. When it is the target, that has to be there and to be empty.
     pub current: String,
+    /// How large the volume of the server's data is, in bytes, if somebody knows.
+    pub volume_size: Option<u64>,
     /// What restores.
     pub programs: Programs,
     /// The time.
@@ -64,6 +66,7 @@ async fn plan(args: &args::Restore) -> Result<Plan, Problem> {
         identities: proof::identities(&args.identity_file).await?,
         target: proof::login(&args.database).await?,
         current: args.current.clone(),
+        volume_size: args.volume_size,
         programs: Programs::default(),
         clock: Clock::system(),
     })
@@ -99,6 +102,7 @@ async fn restored(plan: &Plan, run: &Run, deadline: Deadline) -> Result<Restored
     let manifest = deadline.hold(Step::Find, plan.door.find(&plan.backup, deadline)).await?;
     tracing::info!(backup = %manifest.id, "restore.begun");
     let begun = Instant::now();
+    deadline.hold(Step::Prepare, find_room(plan, &manifest, deadline)).await?;
     if let Some(done) = deadline.hold(Step::Prepare, prepare(plan, run, deadline)).await? {
         return Ok(done);
     }
@@ -124,6 +128,17 @@ async fn look(plan: &Plan, deadline: Deadline) -> Result<Option<Restored>, Probl
     let done = judge(plan, &mut turn, found.as_ref()).await?;
     turn.end().await;
     Ok(done)
+}
+
+/// Looks whether the volume has room for another database, as far as anybody knows: one that is full would stop the database that
+/// serves as well.
+async fn find_room(plan: &Plan, manifest: &Manifest, deadline: Deadline) -> Result<(), Problem> {
+    let (Some(volume), Some(needed)) = (plan.volume_size, manifest.database_size) else { return Ok(()) };
+    let mut turn = take_turn(plan, deadline).await?;
+    let used = turn.used_without(&plan.target.database).await.map_err(failed)?;
+    turn.end().await;
+    let free = volume.saturating_sub(used);
+    if needed <= free { Ok(()) } else { Err(Problem::NoRoom { needed, free }) }
 }
 
 /// An empty database, marked as ours, unless the restore turns out to be done.

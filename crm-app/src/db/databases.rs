@@ -51,6 +51,18 @@ impl Turn {
         .await
     }
 
+    /// Bytes that the server's databases take, but for one of this name, and what its log may take besides.
+    pub async fn used_without(&mut self, name: &str) -> Result<u64, sqlx::Error> {
+        let used = sqlx::query_scalar!(
+            r#"select coalesce(sum(pg_database_size(oid)), 0)::bigint + pg_size_bytes(current_setting('max_wal_size')) as "used!"
+               from pg_database where datname <> $1 and datconnlimit <> -2 and has_database_privilege(oid, 'connect')"#,
+            name,
+        )
+        .fetch_one(&mut self.0)
+        .await?;
+        Ok(u64::try_from(used).unwrap_or_default())
+    }
+
     /// Makes an empty database.
     pub async fn create(&mut self, name: &str) -> Result<(), sqlx::Error> {
         self.execute(format!("create database {} template template0", identifier(name))).await

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub taken_at: Timestamp,
     /// Where the server's log stood, or a little later.
     pub lsn: String,
+    /// Of the whole database on its server, in bytes.
+    pub database_size: u64,
     /// Of the server.
     pub postgres_version: String,
     /// The newest migration; `None` before the first.
@@ -38,6 +40,7 @@ impl Snapshot {
         // `now()` is the beginning of the transaction, and the snapshot is taken by its first query: this one.
         let facts = sqlx::query!(
             r#"select pg_export_snapshot() as "name!", now() as "taken_at!", pg_current_wal_lsn()::text as "lsn!",
+                      pg_database_size(current_database()) as "size!",
                       split_part(current_setting('server_version'), ' ', 1) as "postgres_version!""#
         )
         .fetch_one(&mut db)
@@ -48,6 +51,7 @@ impl Snapshot {
             name: facts.name,
             taken_at: facts.taken_at.to_jiff(),
             lsn: facts.lsn,
+            database_size: u64::try_from(facts.size).unwrap_or_default(),
             postgres_version: facts.postgres_version,
             schema_version,
         })

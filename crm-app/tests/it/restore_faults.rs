@@ -144,8 +144,29 @@ fn refused(reason: &str) -> Problem {
     Problem::DoorRefused { status: 403, reason: Some(reason.to_owned()) }
 }
 
-/// The script does half of the work first. PostgreSQL has no way to ask how much room a volume has left, so a restore that
-/// does not fit fails on the way, and gives back what it took.
+/// Before anything is made: a volume that is full would stop the database that serves as well.
+#[tokio::test]
+async fn a_volume_without_room_is_left_as_it_is() {
+    let world = World::new().await;
+    let needed = world.door.manifest()["databaseSize"].as_u64().unwrap();
+    assert!(1_000_000 < needed, "{needed}");
+    let mut plan = world.plan();
+    plan.volume_size = Some(1);
+    world.fails(&plan, SOON, Problem::NoRoom { needed, free: 0 }).await;
+    // Other tests have databases on this server, so that only much is certainly enough.
+    plan.volume_size = Some(1 << 50);
+    let ended = vault::restored(&plan).await;
+    assert!(matches!(ended, Ok(Outcome::Restored { .. })), "{ended:?}");
+    // Who does not know the need does not refuse.
+    world.door.change_manifest(|manifest| drop(manifest.as_object_mut().unwrap().remove("databaseSize")));
+    let other = world.app.database.planned();
+    let mut plan = vault::restore_plan(&world.app.database, &other, &world.door, &world.keys);
+    plan.volume_size = Some(1);
+    let ended = vault::restored(&plan).await;
+    assert!(matches!(ended, Ok(Outcome::Restored { .. })), "{ended:?}");
+}
+
+/// The script does half of the work first. What nobody could foresee fails on the way, and gives back the room that it took.
 #[rstest]
 #[case::no_room("could not extend file: No space left on device", Some("53100"))]
 #[case::the_server_ends("server closed the connection unexpectedly", Some("08006"))]
@@ -175,7 +196,7 @@ async fn a_database_that_fails_is_named() {
     let mut plan = world.plan();
     plan.target.port = 1;
     let nobody = Problem::DatabaseUnreachable { sqlstate: None };
-    world.fails(&plan, Duration::from_millis(700), nobody).await;
+    world.fails(&plan, Duration::from_secs(5), nobody).await;
     // Roles are the server's: one that may not make databases.
     let mut plan = world.plan();
     plan.target = world.target.login("crm_app");

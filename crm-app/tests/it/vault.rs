@@ -94,6 +94,7 @@ pub fn restore_plan(serving: &Database, target: &Database, door: &FakeDoor, keys
         identities: Identities::parse(&keys.identity()).unwrap(),
         target: target.login("crm_owner"),
         current: serving.name().to_owned(),
+        volume_size: None,
         programs: Programs::default(),
         clock: Clock::system(),
     }
