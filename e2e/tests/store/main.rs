@@ -13,5 +13,6 @@ mod relay;
 mod restore_from;
 mod retention;
 mod storage;
+mod tls;
 mod tokens;
 mod tombstones;

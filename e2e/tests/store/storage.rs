@@ -35,12 +35,18 @@ pub(crate) struct Storage {
     /// Where buckets are directories.
     pub(crate) root: PathBuf,
     versions: PathBuf,
+    scheme: &'static str,
     pub(crate) address: String,
     _child: Child,
 }
 
 impl Storage {
     pub(crate) async fn start(folder: &Path) -> Result<Self> {
+        Self::start_with(folder, None).await
+    }
+
+    /// With TLS, if there is a pair of files with a certificate and its key.
+    pub(crate) async fn start_with(folder: &Path, pair: Option<[&Path; 2]>) -> Result<Self> {
         let (root, versions) = (folder.join("buckets"), folder.join("versions"));
         std::fs::create_dir_all(&root)?;
         std::fs::create_dir_all(&versions)?;
@@ -48,10 +54,21 @@ impl Storage {
         let log = folder.join("storage.log");
         let out = OpenOptions::new().create(true).append(true).open(&log)?;
         let (access_key, secret_key) = ("tenantry".to_owned(), "not-for-tenants".to_owned());
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(toolchain::binary(Tool::Versitygw).await?)
-            .args(["--access", &access_key, "--secret", &secret_key, "--port", &address, "--quiet", "posix"])
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(toolchain::binary(Tool::Versitygw).await?).args([
+            "--access",
+            &access_key,
+            "--secret",
+            &secret_key,
+            "--port",
+            &address,
+            "--quiet",
+        ]);
+        if let Some([certificate, key]) = pair {
+            command.arg("--cert").arg(certificate).arg("--key").arg(key);
+        }
+        let child = command
+            .arg("posix")
             .arg("--versioning-dir")
             .arg(&versions)
             .arg(&root)
@@ -65,7 +82,8 @@ impl Storage {
             .explained_by(&log)
             .until(async || Ok(TcpStream::connect(&address).await.map(Look::Done)?))
             .await?;
-        let storage = Self { access_key, secret_key, root, versions, address, _child: child };
+        let scheme = if pair.is_some() { "https" } else { "http" };
+        let storage = Self { access_key, secret_key, root, versions, scheme, address, _child: child };
         storage.make_bucket("backups", &[]).await?;
         Ok(storage)
     }
@@ -74,7 +92,7 @@ impl Storage {
         let mut admin = Command::new(toolchain::binary(Tool::Versitygw).await?);
         admin
             .args(["admin", "--access", &self.access_key, "--secret", &self.secret_key])
-            .args(["--endpoint-url", &format!("http://{}", self.address)])
+            .args(["--endpoint-url", &self.endpoint(), "--allow-insecure"])
             .args(["create-bucket", "--owner", &self.access_key, "--bucket", name])
             .args(options);
         command::run(&mut admin, ADMIN).await?;
@@ -108,6 +126,10 @@ impl Storage {
 
     /// A bucket as a BackupStore names it.
     pub(crate) fn s3(&self, bucket: &str) -> Value {
-        json!({"bucket": bucket, "endpoint": format!("http://{}", self.address), "credentialsSecret": "s3"})
+        json!({"bucket": bucket, "endpoint": self.endpoint(), "credentialsSecret": "s3"})
+    }
+
+    fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use object_store::{
     Attributes, BackoffConfig, Certificate, ClientOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
     PutMode, PutOptions, PutPayload, RetryConfig,
@@ -89,11 +89,20 @@ impl S3 {
             // A bucket with Object Lock takes nothing without one.
             builder = builder.with_checksum_algorithm(Checksum::SHA256);
         }
+        let http = ReqwestConnector::default().connect(&options).map_err(|error| {
+            let (secret, cause) = (&spec.credentials_secret, cause(&error));
+            // It is taken apart only now.
+            match own_authority(credentials) {
+                Some(_) => Error::CredentialsMissing(format!(
+                    "{AUTHORITY} in the Secret {secret} is no certificate: {cause}"
+                )),
+                None => Error::Misconfigured(format!("the store cannot be used as it is: {cause}")),
+            }
+        })?;
         let unusable = |error| Error::Misconfigured(format!("the store cannot be used as it is: {error}"));
         let connector = Connector { lock: lock.map(Arc::new) };
         let store = builder.with_http_connector(connector).build().map_err(unusable)?;
         let (store, bucket) = (Arc::new(store), spec.bucket.clone());
-        let http = ReqwestConnector::default().connect(&options).map_err(unusable)?;
         let remover = Remover { store: store.clone(), http, bucket: bucket.clone(), now: surroundings.now };
         let prefix = Path::from(spec.prefix.as_deref().unwrap_or_default());
         Ok(Self { store, bucket, prefix, remover })
@@ -173,13 +182,17 @@ fn read(spec: &S3Store, credentials: Option<&Secret>, key: &str) -> Result<Strin
     }
 }
 
+fn own_authority(credentials: Option<&Secret>) -> Option<&ByteString> {
+    credentials?.data.as_ref()?.get(AUTHORITY)
+}
+
 fn client_options(
     spec: &S3Store,
     credentials: Option<&Secret>,
     patience: Duration,
 ) -> Result<ClientOptions, Error> {
     let is_plain = spec.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let own = credentials.and_then(|secret| secret.data.as_ref()?.get(AUTHORITY));
+    let own = own_authority(credentials);
     let mut options = ClientOptions::new()
         .with_allow_http(is_plain)
         .with_connect_timeout(CONNECT_TIMEOUT.min(patience))
