@@ -4,6 +4,8 @@
 
 mod access;
 mod faults;
+#[cfg(feature = "cluster")]
+mod full_disk;
 mod interruptions;
 mod lab;
 mod lock;
@@ -12,6 +14,7 @@ mod past;
 mod relay;
 mod restore_from;
 mod retention;
+mod rights;
 mod storage;
 mod tls;
 mod tokens;

@@ -1,11 +1,18 @@
 //! The size of a backup is not the size of the door.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use reqwest::{Body, Method, StatusCode};
 
-use crate::lab::{Lab, STORES, ids};
+use serde_json::json;
+
+use crate::{
+    lab::{Lab, STORES, ids},
+    past::ago,
+};
 
 const GIBIBYTE: u64 = 1 << 30;
 /// The parts of one upload, and buffers. The program itself comes on top, which as a test is built is as much again.
@@ -33,5 +40,32 @@ async fn a_gibibyte_goes_in_and_out_in_bounded_memory() -> Result<()> {
         println!("{store}: the door had {} MiB before and {} MiB at most", before >> 20, after >> 20);
         assert!(after - before < GROWTH, "{store}: from {before} to {after} bytes");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn thousands_of_backups_are_gone_through_in_bounded_memory() -> Result<()> {
+    const BACKUPS: u16 = 1500;
+    let lab = Lab::start().await?;
+    let acme = lab.customer("acme", "standard").await?;
+    for store in STORES {
+        for hour in 0..i64::from(BACKUPS) {
+            lab.plant(store, &acme, ago(2, hour), "Scheduled")?;
+        }
+    }
+    let before = lab.door.peak_memory()?;
+    let began = Instant::now();
+    lab.plan("standard", "bucket", json!({"daily": 3, "weekly": 0, "monthly": 0})).await?;
+    for store in STORES {
+        let words = [store, "state=\"kept\""];
+        lab.until_metric("tenantry_store_removed_objects_total", &[store], 2.0 * f64::from(BACKUPS - 3))
+            .await?;
+        lab.until_metric("tenantry_store_backups", &words, 3.0).await?;
+        assert_eq!(lab.kept(store, &acme).len(), 6, "{store}");
+        println!("{store}: {BACKUPS} backups after {} ms", began.elapsed().as_millis());
+    }
+    let after = lab.door.peak_memory()?;
+    println!("the door had {} MiB before and {} MiB at most", before >> 20, after >> 20);
+    assert!(after - before < GROWTH, "from {before} to {after} bytes");
     Ok(())
 }

@@ -43,6 +43,13 @@ impl Lab {
         Ok(name)
     }
 
+    /// A tombstone without a key, until the door has done its part.
+    pub(crate) async fn bury_for_good(&self, tenant: &Tenant, store: &str) -> Result<()> {
+        let name = self.bury(tenant, store).await?;
+        self.destroy_key(&name).await?;
+        self.until_buried(&name, "True", "Removed").await.map(drop)
+    }
+
     /// Says that the key is destroyed, as the operator does.
     async fn destroy_key(&self, name: &str) -> Result<()> {
         let client = kubeconfig::break_glass(self.control_plane.kubeconfig()).await?;
