@@ -21,7 +21,11 @@ const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Namespaces of measurements that are over.
 #[derive(Default)]
-pub(super) struct Leaving(Vec<String>);
+pub(super) struct Leaving {
+    namespaces: Vec<String>,
+    /// Names and uids.
+    tenants: Vec<(String, String)>,
+}
 
 impl Leaving {
     /// Removes a namespace; returns when nothing runs in it any more.
@@ -30,7 +34,7 @@ impl Leaving {
         // The namespace controller would start with the pods only after five seconds, and grant all their grace.
         let pods: Api<Pod> = Api::namespaced(client.clone(), name);
         pods.delete_collection(&DeleteParams::default().grace_period(1), &ListParams::default()).await?;
-        self.0.push(name.to_owned());
+        self.namespaces.push(name.to_owned());
         Wait::new(format!("the pods in {name} to end"), DEADLINE)
             .until(async || {
                 let left = pods.list(&ListParams::default()).await?.items.len();
@@ -41,20 +45,24 @@ impl Leaving {
 
     /// Deletes a tenant; returns when nothing of it runs any more.
     pub(super) async fn tenant(&mut self, fleet: &Installed, name: &str) -> Result<()> {
-        fleet.begin_deletion(name).await?;
+        let uid = fleet.begin_deletion(name).await?;
+        self.tenants.push((name.to_owned(), uid));
         let namespace = format!("tenant-{name}");
         // The operator removes the namespace last.
         let is_last =
             |seen: Option<&Namespace>| seen.is_none_or(|seen| seen.metadata.deletion_timestamp.is_some());
         let wait = await_condition(Api::all(fleet.client().await?), &namespace, is_last);
         timeout(DEADLINE, wait).await.with_context(|| format!("{namespace} was not removed in time"))??;
-        self.0.push(namespace);
+        self.namespaces.push(namespace);
         Ok(())
     }
 
     /// Waits until all of them are gone.
-    pub(super) async fn gone(self, client: &Client) -> Result<()> {
-        for name in self.0 {
+    pub(super) async fn gone(self, fleet: &Installed, client: &Client) -> Result<()> {
+        for (name, uid) in self.tenants {
+            fleet.forget(&name, &uid).await?;
+        }
+        for name in self.namespaces {
             let is_gone = |seen: Option<&Namespace>| seen.is_none();
             let wait = await_condition(Api::all(client.clone()), &name, is_gone);
             timeout(DEADLINE, wait).await.with_context(|| format!("{name} was not gone in time"))??;

@@ -52,7 +52,7 @@ pub async fn run(fleet: &Installed, count: usize) -> Result<Report> {
             leaving.namespace(&client, &copy).await?;
         }
     }
-    leaving.gone(&client).await?;
+    leaving.gone(fleet, &client).await?;
     let sample = |durations| Sample::new(durations).context("onboarding needs at least one tenant");
     let step = |milestone: &'static str| {
         let times = timelines.iter().filter_map(|timeline| timeline.get(milestone).copied()).collect();

@@ -10,7 +10,10 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
-use operator::api::{Admin, Locale, State, Tenant, TenantSpec};
+use operator::{
+    api::{Admin, Locale, State, Tenant, TenantSpec, TenantTombstone},
+    names::{CONFIRM_DELETE, SKIP_FINAL_BACKUP},
+};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -127,15 +130,32 @@ impl Installed {
         let gone = kube::runtime::conditions::is_deleted(&uid);
         let wait = kube::runtime::wait::await_condition(self.tenants().await?, name, gone);
         timeout(deadline, wait).await.with_context(|| format!("tenant {name:?} was not gone in time"))??;
+        self.forget(name, &uid).await
+    }
+
+    /// Destroys what is kept of a deleted tenant, if anything is, so that another may have its name.
+    ///
+    /// # Errors
+    /// When the API server says no.
+    pub async fn forget(&self, name: &str, uid: &str) -> Result<()> {
+        let tombstones: Api<TenantTombstone> = Api::all(self.client().await?);
+        let tombstone = operator::names::tombstone(name, uid);
+        if tombstones.get_opt(&tombstone).await?.is_none() {
+            return Ok(());
+        }
+        let confirmed = json!({ "metadata": { "annotations": { CONFIRM_DELETE: tombstone } } });
+        tombstones.patch(&tombstone, &PatchParams::default(), &Patch::Merge(confirmed)).await?;
+        tombstones.delete(&tombstone, &DeleteParams::default()).await?;
         Ok(())
     }
 
-    /// Confirms and asks for the deletion of a tenant; returns its uid at once.
+    /// Confirms and asks for the deletion of a tenant whose data nobody needs; returns its uid at once.
     ///
     /// # Errors
     /// When there is no such tenant.
     pub async fn begin_deletion(&self, name: &str) -> Result<String> {
-        let confirmed = json!({ "metadata": { "annotations": { "tenantry.dev/confirm-delete": name } } });
+        let confirmed =
+            json!({ "metadata": { "annotations": { CONFIRM_DELETE: name, SKIP_FINAL_BACKUP: name } } });
         self.patch(name, &confirmed).await?;
         let tenants = self.tenants().await?;
         let uid = tenants.get(name).await?.uid().unwrap_or_default();

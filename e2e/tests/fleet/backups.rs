@@ -20,7 +20,10 @@ use k8s_openapi::api::{
     core::v1::{Secret, ServiceAccount},
 };
 use kube::{Api, ResourceExt as _, api::PostParams};
-use operator::api::{Tenant, TenantStatus, conditions};
+use operator::{
+    api::{Tenant, TenantStatus, conditions},
+    names,
+};
 use serde_json::{Value, json};
 
 use crate::beside_others;
@@ -64,13 +67,27 @@ async fn run_now<T: PartialEq>(
 
 /// A token like that of a Job in the tenant's namespace.
 async fn token(fleet: &Installed, tenant: &str) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(fleet.client().await?, &format!("tenant-{tenant}"));
+    token_of(fleet, &format!("tenant-{tenant}"), "store").await
+}
+
+/// A token of a service account for the door.
+async fn token_of(fleet: &Installed, namespace: &str, account: &str) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(fleet.client().await?, namespace);
     let request: TokenRequest = serde_json::from_value(json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {"audiences": ["tenantry-store"], "expirationSeconds": 600},
     }))?;
-    let answer = accounts.create_token_request("store", &PostParams::default(), &request).await?;
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
     Ok(answer.status.context("a token was asked for")?.token)
+}
+
+/// Names of the backups that the store has of the tenant of that name and uid, gone or not.
+pub(crate) async fn kept(fleet: &Installed, tenant: &str, uid: &str) -> Result<Vec<String>> {
+    let operator = token_of(fleet, helm::NAMESPACE, names::OPERATOR).await?;
+    let answer = Door::of(fleet).await?.get(&operator, &format!("{tenant}/{uid}")).await?;
+    let list: Value = answer.error_for_status()?.json().await?;
+    let manifests = list["backups"].as_array().context("the door lists backups")?;
+    Ok(manifests.iter().filter_map(|manifest| manifest["id"].as_str().map(str::to_owned)).collect())
 }
 
 /// The door, as a Job sees it.

@@ -5,6 +5,7 @@
 
 mod accidents;
 mod backups;
+mod deletion;
 mod failures;
 mod internet;
 mod isolation;
