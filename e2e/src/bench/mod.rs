@@ -1,5 +1,6 @@
 //! Benchmarks: each prints its figures beside floors that were measured in the same run, so that a noisy machine cannot lie.
 
+pub mod backup;
 mod cleanup;
 mod copy;
 mod floors;
@@ -38,6 +39,8 @@ enum Benchmark {
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,
     },
+    /// The backup of a large database: memory, and time and size beside `pg_dump | zstd | age`. Needs no cluster.
+    Backup(backup::Args),
     /// The operator with a large fleet, on a control plane of its own without nodes; takes about half an hour.
     Operator(operator::Args),
 }
@@ -57,6 +60,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 .args(["--rounds", &rounds.to_string()])
                 .exec();
             Err(error).context("cannot start gateway-bench")
+        }
+        Benchmark::Backup(args) => {
+            let report = backup::run(&args).await?;
+            println!("{report}");
+            report.check().map(|()| ExitCode::SUCCESS)
         }
         Benchmark::Operator(args) => Box::pin(operator::run(&args)).await,
     }

@@ -65,6 +65,11 @@ pub async fn operator_binary() -> Result<PathBuf> {
     Ok(binaries::build(&["operator", "crm-app"]).await?.join("operator"))
 }
 
+/// The release build of `crm-app`, as it goes into the image.
+pub async fn crm_binary() -> Result<PathBuf> {
+    Ok(operator_binary().await?.with_file_name("crm-app"))
+}
+
 /// The release build of `gateway-bench`, which measures the gateway.
 pub async fn gateway_bench() -> Result<PathBuf> {
     Ok(binaries::build(&["gateway-bench"]).await?.join("gateway-bench"))

@@ -106,6 +106,11 @@ impl TestPostgres {
         self.url_of("postgres")
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The same for one of its databases.
     pub fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
@@ -116,9 +121,17 @@ impl TestPostgres {
     /// # Errors
     /// With what psql says about the first statement that fails.
     pub async fn sql(&self, database: &str, statements: &str) -> Result<()> {
+        self.query(database, statements).await.map(drop)
+    }
+
+    /// The same, and what came of it: rows and nothing else.
+    ///
+    /// # Errors
+    /// As for [`TestPostgres::sql`].
+    pub async fn query(&self, database: &str, statements: &str) -> Result<String> {
         let mut psql = tokio::process::Command::from(inside(&self.root));
-        psql.args(["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", &self.url_of(database)]);
-        command::run_with_input(&mut psql, statements, SQL).await.map(drop)
+        psql.args(["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        command::run_with_input(psql.arg(self.url_of(database)), statements, SQL).await
     }
 }
 
