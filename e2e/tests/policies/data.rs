@@ -148,8 +148,7 @@ async fn the_operator_says_whose_namespace_it_is(lab: &Lab) -> Result<()> {
     admin.may_not("label namespace tenant-cobalt tenantry.dev/tenant-", refusal).await?;
     admin.may_not("label namespace tenant-cobalt --overwrite tenantry.dev/tenant=new", refusal).await?;
     admin.may_not("label namespace tenant-cobalt tenantry.dev/anything=else", refusal).await?;
-    let refusal =
-        "annotations that begin with tenantry.dev/ say how far a tenant is and whose backups it may read";
+    let refusal = "restore-from opens the backups of another tenant to this namespace, and only the operator";
     let source = "tenantry.dev/restore-from=acme/0b7f8f0e-5a1b-4c3d-9e8f-001122334455";
     admin.may_not(&format!("annotate namespace tenant-cobalt {source}"), refusal).await?;
     lab.operator().may(&format!("annotate namespace tenant-cobalt {source}")).await?;
