@@ -39,6 +39,16 @@ pub const FINAL_BACKUP: &str = "tenantry.dev/final-backup";
 pub const RESTORE_FROM: &str = "tenantry.dev/restore-from";
 /// Annotation on a Namespace: name of the last migration Job that reported success.
 pub const MIGRATED: &str = "tenantry.dev/migrated";
+/// Annotation on a Namespace: number of the database that serves. Also on the CRM's Deployment, and a label of restore Jobs.
+pub const DATABASE_GENERATION: &str = "tenantry.dev/database-generation";
+/// Annotation on a Namespace: number of the database that the next restore goes into, if it is not the one that follows.
+pub const NEXT_DATABASE: &str = "tenantry.dev/next-database-generation";
+/// Annotation on a Namespace: number of the oldest database that may still be there, if it is not the one that serves.
+pub const OLDEST_DATABASE: &str = "tenantry.dev/oldest-database-generation";
+/// Annotation on a Namespace: when the database that serves took the place of another one.
+pub const SWITCHED_AT: &str = "tenantry.dev/switched-at";
+/// Annotation on a Namespace: the restores that came to their end.
+pub const RESTORES: &str = "tenantry.dev/restores";
 /// Annotation on a CRM pod: state and limits, as the app reads them.
 pub const ENTITLEMENT_ANNOTATION: &str = "tenantry.dev/entitlement";
 /// Finalizer on Tenants.
@@ -82,6 +92,10 @@ pub mod child {
     pub const BACKUP: &str = "backup";
     /// CronJob and policy of drills.
     pub const DRILL: &str = "drill";
+    /// Policy of restores, and the beginning of their Jobs' names.
+    pub const RESTORE: &str = "restore";
+    /// Beginning of the names of Jobs that drop a database.
+    pub const DROP: &str = "drop";
     /// The beginning of the name of the Job that makes the backup before a tenant stops.
     pub const FINAL_BACKUP: &str = "backup-final";
     /// The beginning of the name of the Job that tries that backup before a tenant is removed.
@@ -117,6 +131,8 @@ pub enum Component {
     Backup,
     /// What proves that it can come back.
     Drill,
+    /// What brings a backup back, and what clears away after it.
+    Restore,
     /// The one-time sign-in link.
     FirstSignIn,
     /// What the parts share: namespace, quota, rights.
@@ -132,6 +148,7 @@ impl Component {
             Self::Migrate => "migrate",
             Self::Backup => child::BACKUP,
             Self::Drill => child::DRILL,
+            Self::Restore => child::RESTORE,
             Self::FirstSignIn => child::FIRST_SIGN_IN,
             Self::Tenant => "tenant",
         }
@@ -208,10 +225,32 @@ pub fn sign_in_secret(reissue: Option<&str>) -> String {
     }
 }
 
-/// The Job that brings the schema to a release and registers a sign-in link.
-pub fn migration_job(image: &str, schema_version: i64, sign_in_secret: &str) -> String {
-    let hash = short_hash(&[image, &schema_version.to_string(), sign_in_secret]);
-    format!("{}-{hash}", child::MIGRATE)
+/// The Job that brings the schema of a database to a release and registers a sign-in link.
+pub fn migration_job(image: &str, schema_version: i64, sign_in_secret: &str, generation: i64) -> String {
+    let (schema_version, generation) = (schema_version.to_string(), generation.to_string());
+    let mut parts = vec![image, &schema_version, sign_in_secret];
+    // Of the first database, the name is what it was before there could be others.
+    if generation != "1" {
+        parts.push(&generation);
+    }
+    format!("{}-{}", child::MIGRATE, short_hash(&parts))
+}
+
+/// The Job that drops the database of that number of the tenant with that uid.
+pub fn drop_job(uid: &str, generation: i64) -> String {
+    format!("{}-{}", child::DROP, short_hash(&[uid, &generation.to_string()]))
+}
+
+/// The Job that carries out the request with that uid. What follows the component begins with a letter, so that it is never
+/// the name of a Job that a CronJob makes: those end in a number.
+pub fn request_job(component: Component, uid: &str) -> String {
+    let hash = short_hash(&[uid]);
+    let letter = match hash.bytes().next() {
+        Some(digit @ b'0'..=b'5') => char::from(b'a' + (digit - b'0')),
+        Some(digit @ b'6'..=b'9') => char::from(b'a' + (digit - b'6')),
+        _ => return format!("{}-{hash}", component.as_str()),
+    };
+    format!("{}-{letter}{}", component.as_str(), &hash[1..])
 }
 
 /// The Job that makes the backup before a tenant stops; each time that it is stopped, another one.
@@ -227,18 +266,6 @@ pub fn final_drill_job(backup: &str) -> String {
 /// The tombstone of the tenant of that name and uid.
 pub fn tombstone(tenant: &str, uid: &str) -> String {
     format!("{tenant}-{}", short_hash(&[uid]))
-}
-
-/// The Job that carries out the request with that uid. What follows the component begins with a letter, so that it is never
-/// the name of a Job that a CronJob makes: those end in a number.
-pub fn request_job(component: Component, uid: &str) -> String {
-    let hash = short_hash(&[uid]);
-    let letter = match hash.bytes().next() {
-        Some(digit @ b'0'..=b'5') => char::from(b'a' + (digit - b'0')),
-        Some(digit @ b'6'..=b'9') => char::from(b'a' + (digit - b'6')),
-        _ => return format!("{}-{hash}", component.as_str()),
-    };
-    format!("{}-{letter}{}", component.as_str(), &hash[1..])
 }
 
 /// The HTTPRoute of that number, counted from 0.
@@ -345,10 +372,12 @@ mod tests {
 
     #[test]
     fn another_release_schema_or_link_is_another_job() {
-        let first = migration_job("i@sha256:1", 1, "first-sign-in");
+        let job = |image: &str, schema: i64, link: &str| migration_job(image, schema, link, 1);
+        let first = job("i@sha256:1", 1, "first-sign-in");
         assert_eq!(first.len(), "migrate-".len() + 8);
-        assert_ne!(first, migration_job("i@sha256:2", 1, "first-sign-in"));
-        assert_ne!(first, migration_job("i@sha256:1", 2, "first-sign-in"));
-        assert_ne!(first, migration_job("i@sha256:1", 1, &sign_in_secret(Some("2"))));
+        assert_ne!(first, job("i@sha256:2", 1, "first-sign-in"));
+        assert_ne!(first, job("i@sha256:1", 2, "first-sign-in"));
+        assert_ne!(first, job("i@sha256:1", 1, &sign_in_secret(Some("2"))));
+        assert_ne!(first, migration_job("i@sha256:1", 1, "first-sign-in", 2), "so is another database");
     }
 }

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Locale, State, Tenant},
+    api::{EffectiveState, Locale, Tenant},
     args::RunArgs,
     cluster::{self, Cluster},
     names::{self, Host, child},
@@ -44,7 +44,7 @@ pub struct Route {
     /// Service and port.
     pub upstream: String,
     /// What the tenant does for its users.
-    pub state: State,
+    pub state: EffectiveState,
     /// Language of pages that the gateway shows for the tenant.
     pub locale: Locale,
     /// TLS Secret in the gateway's namespace.
@@ -227,7 +227,7 @@ mod tests {
             ["xn--ubt06m.example", "acme.crm.localhost"].map(|name| GrantedHost { name: name.into() });
         tenant.status = Some(TenantStatus {
             hosts: granted.into(),
-            state: Some(State::ReadOnly),
+            state: Some(EffectiveState::ReadOnly),
             ..TenantStatus::default()
         });
         let json = serde_json::to_string(&table(&[tenant.into()], &RouteTable::default())).unwrap();
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), ["GET", "PATCH"]);
         tenant.spec.display_name = "Another name".into();
         assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), [""; 0]);
-        tenant.status = Some(TenantStatus { state: Some(State::Suspended), ..seen.clone() });
+        tenant.status = Some(TenantStatus { state: Some(EffectiveState::Suspended), ..seen.clone() });
         assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), ["GET", "PATCH"]);
         tenant.status = None;
         assert_eq!(calls(&tenant, Duration::ZERO).await.unwrap(), ["GET"], "its routes are kept");

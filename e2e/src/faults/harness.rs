@@ -380,7 +380,7 @@ fn uneven(expected: &Counts, found: &Counts) -> Option<String> {
 fn migrations_succeed(nodes: &StandIn) {
     for (release, schema_version) in course::RELEASES {
         let image = course::image(release);
-        let job = names::migration_job(&image, schema_version, &names::sign_in_secret(None));
+        let job = names::migration_job(&image, schema_version, &names::sign_in_secret(None), 1);
         let message = json!({"code": "Migrated", "schemaVersion": schema_version}).to_string();
         nodes.on(Workload::Job, "", &job, Outcome::Works { message });
     }

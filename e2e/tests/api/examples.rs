@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), plan(), release(), bucket(), volume(), tombstone(), tenant_backup()]
+    vec![tenant(), plan(), release(), bucket(), volume(), tenant_backup(), tombstone()]
+        .into_iter()
+        .chain(tenant_restores())
+        .collect()
 }
 
 fn tenant() -> Value {
@@ -38,6 +41,23 @@ fn tenant_backup() -> Value {
         "metadata": { "name": "acme-before-import" },
         "spec": { "tenant": "acme", "reason": "before the import of 2026" },
     })
+}
+
+fn tenant_restores() -> Vec<Value> {
+    let sources = [
+        ("named", json!({ "backup": "20261122T132501Z-ab12cd" })),
+        ("latest", json!({ "latest": {} })),
+        ("earlier", json!({ "time": "2026-11-22T13:25:01Z" })),
+    ];
+    let restore = |(name, from): (&str, Value)| {
+        json!({
+            "apiVersion": "tenantry.dev/v1alpha1",
+            "kind": "TenantRestore",
+            "metadata": { "name": name },
+            "spec": { "tenant": "acme", "from": from, "confirm": "acme" },
+        })
+    };
+    sources.map(restore).into()
 }
 
 fn plan() -> Value {

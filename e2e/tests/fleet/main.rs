@@ -12,6 +12,7 @@ mod isolation;
 mod observed;
 mod outage;
 mod replicas;
+mod restores;
 mod secrets;
 mod states;
 mod visitors;

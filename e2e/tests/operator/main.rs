@@ -15,6 +15,7 @@ mod pull_secrets;
 mod quiet;
 mod replicas;
 mod requests;
+mod restores;
 mod routes;
 mod scale;
 mod states;

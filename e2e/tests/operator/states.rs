@@ -21,7 +21,10 @@ async fn suspended_runs_nothing_and_keeps_the_data() -> Result<()> {
     lab.patch_tenant(json!({"spec": {"state": "Suspended"}})).await?;
     let tenant = lab.until_reason("acme", "True", "Suspended").await?;
     assert_eq!(condition(&tenant, "DatabaseReady")["status"], "False");
-    assert_eq!(tenant.status.unwrap_or_default().state.map(operator::api::State::as_str), Some("Suspended"));
+    assert_eq!(
+        tenant.status.unwrap_or_default().state.map(operator::api::EffectiveState::as_str),
+        Some("Suspended")
+    );
     let none = |object: Option<&Value>| object.is_some_and(|object| object["spec"]["replicas"] == 0);
     lab.until_child::<Deployment>("crm", "no replicas", none).await?;
     lab.until_child::<StatefulSet>("database", "no replicas", none).await?;

@@ -31,6 +31,8 @@ const OPERATOR: &[&str] = &[
     "--as-group=system:authenticated",
 ];
 const BREAK_GLASS: &[&str] = &["--as=alice", "--as-group=system:masters", "--as-group=tenantry:break-glass"];
+const SOMEBODY: &[&str] = &["--as=carol", "--as-group=system:authenticated"];
+const RESTORER: &[&str] = &["--as=bob", "--as-group=system:authenticated"];
 const NAMESPACE_CONTROLLER: &[&str] =
     &["--as=system:serviceaccount:kube-system:namespace-controller", "--as-group=system:authenticated"];
 
@@ -84,6 +86,16 @@ impl Lab {
     /// The operator's service account.
     pub(crate) fn operator(&self) -> Person<'_> {
         Person { lab: self, impersonation: OPERATOR }
+    }
+
+    /// Carol, who has no rights but those that everybody has.
+    pub(crate) fn somebody(&self) -> Person<'_> {
+        Person { lab: self, impersonation: SOMEBODY }
+    }
+
+    /// Bob, who may restore somebody.
+    pub(crate) fn restorer(&self) -> Person<'_> {
+        Person { lab: self, impersonation: RESTORER }
     }
 
     /// The part of Kubernetes that empties namespaces.

@@ -5,5 +5,6 @@ mod data;
 mod lab;
 mod operation;
 mod operator;
+mod restores;
 mod rights;
 mod types;

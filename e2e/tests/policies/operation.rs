@@ -139,6 +139,7 @@ async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result
     wait_for(lab, "bluesky", "True", "AsExpected").await?;
 
     ask_for_backups(lab, stand_in, "bluesky").await?;
+    ask_for_a_restore(lab, stand_in, "bluesky").await?;
 
     stand_in.on(Workload::PersistentVolumeClaim, "tenant-cobalt", "", Outcome::Nothing);
     // A pod does not start before its volume is there.
@@ -209,11 +210,6 @@ async fn ask_for_backups(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Result<
         };
         Wait::new(format!("TenantBackup {name}: {reason}"), Duration::from_mins(1)).until(look).await
     };
-    let report = json!({
-        "code": "BackedUp", "backup": "20261122T132501Z-ab12cd", "createdAt": "2026-11-22T13:25:01Z", "size": 4096,
-        "schemaVersion": 1,
-    });
-    stand_in.on(Workload::Job, "", "backup-", Outcome::Works { message: report.to_string() });
     for number in 0..11 {
         ask(&format!("request-{number}"), "BackedUp").await?;
     }
@@ -223,6 +219,23 @@ async fn ask_for_backups(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Result<
     lab.admin().may(&format!("-n tenant-{tenant} delete jobs -l tenantry.dev/request")).await?;
     let unknown = "wait --for=jsonpath={.status.conditions[0].reason}=ResultUnknown tenantbackup/interrupted";
     lab.admin().may(&format!("{unknown} --timeout=15s")).await
+}
+
+/// Asks for a restore, which is carried out.
+async fn ask_for_a_restore(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Result<()> {
+    stand_in.backups_succeed();
+    let report = json!({
+        "code": "Restored", "backup": "20261121T132501Z-ab12cd", "createdAt": "2026-11-21T13:25:01Z", "rows": 7,
+        "schemaVersion": 1,
+    });
+    stand_in.on(Workload::Job, "", "restore-", Outcome::Works { message: report.to_string() });
+    let request = json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantRestore", "metadata": { "name": "to-yesterday" },
+        "spec": { "tenant": tenant, "from": { "latest": {} }, "confirm": tenant },
+    });
+    lab.admin().may_write("create", &request.to_string()).await?;
+    lab.admin().may("wait --for=condition=Complete tenantrestore/to-yesterday --timeout=60s").await?;
+    wait_for(lab, tenant, "True", "AsExpected").await
 }
 
 /// An object that nobody wants any more: group and version, kind, and specification.

@@ -15,12 +15,12 @@ pub const BACKUP_RECENT: &str = "BackupRecent";
 pub const BACKUP_VERIFIED: &str = "BackupVerified";
 /// The network policies that separate this tenant from all others are in place.
 pub const ISOLATED: &str = "Isolated";
+/// A request has been carried out. True and False are final.
+pub const COMPLETE: &str = "Complete";
 /// Of a tombstone: nobody can read the backups with the tenant's own key any more.
 pub const KEY_DESTROYED: &str = "KeyDestroyed";
 /// Of a tombstone: nothing is left of the tenant in its store.
 pub const BACKUPS_REMOVED: &str = "BackupsRemoved";
-/// A request has been carried out. True and False are final.
-pub const COMPLETE: &str = "Complete";
 /// The operator leaves the tenant alone because `spec.paused` is set.
 pub const PAUSED: &str = "Paused";
 
@@ -86,6 +86,12 @@ pub mod reasons {
     pub const RESULT_UNKNOWN: &str = "ResultUnknown";
     /// The backup that was asked for could not be made.
     pub const BACKUP_FAILED: &str = "BackupFailed";
+    /// A backup takes the place of the tenant's data.
+    pub const RESTORING: &str = "Restoring";
+    /// The backup that was asked for serves.
+    pub const RESTORED: &str = "Restored";
+    /// The backup that was asked for could not be restored.
+    pub const RESTORE_FAILED: &str = "RestoreFailed";
     /// Nothing is known yet.
     pub const NOT_OBSERVED: &str = "NotObserved";
 }

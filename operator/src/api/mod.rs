@@ -12,6 +12,7 @@ pub mod retention;
 pub mod scheduling;
 pub mod tenant;
 pub mod tenant_backup;
+pub mod tenant_restore;
 pub mod tombstone;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -24,10 +25,14 @@ pub use release::{Release, ReleaseSchema, ReleaseSpec};
 pub use retention::Retention;
 pub use scheduling::{Scheduling, TaintEffect, Toleration, TolerationOperator};
 pub use tenant::{
-    Admin, Deletion, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant, TenantBackups,
-    TenantDatabase, TenantSpec, TenantStatus,
+    Admin, Deletion, EffectiveState, GrantedHost, HostClaim, LastBackup, LastDrill, Locale, State, Tenant,
+    TenantBackups, TenantDatabase, TenantSpec, TenantStatus,
 };
 pub use tenant_backup::{TenantBackup, TenantBackupSpec, TenantBackupStatus};
+pub use tenant_restore::{
+    Latest, Lost, RestoreFrom, RestoreStep, SafetyBackup, TenantRestore, TenantRestoreSpec,
+    TenantRestoreStatus,
+};
 pub use tombstone::{FinalBackup, TenantTombstone, TenantTombstoneSpec, TenantTombstoneStatus};
 
 /// The definitions of all our kinds, each with the name of the file that holds it in `crds/`.
@@ -37,8 +42,9 @@ pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, se
         ("plans.yaml", Plan::crd()),
         ("releases.yaml", Release::crd()),
         ("backupstores.yaml", BackupStore::crd()),
-        ("tenanttombstones.yaml", TenantTombstone::crd()),
         ("tenantbackups.yaml", TenantBackup::crd()),
+        ("tenantrestores.yaml", TenantRestore::crd()),
+        ("tenanttombstones.yaml", TenantTombstone::crd()),
     ]
     .into_iter()
     .map(|(file, definition)| Ok((file, without_nullable(&definition)?)))

@@ -227,6 +227,41 @@ impl fmt::Display for State {
     }
 }
 
+/// What a tenant does for its users now.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectiveState {
+    /// It serves.
+    Active,
+    /// It serves without changes.
+    ReadOnly,
+    /// It runs nothing and keeps the data.
+    Suspended,
+    /// A backup takes the place of its data, and it serves nobody meanwhile.
+    Restoring,
+}
+
+impl EffectiveState {
+    /// The word as it stands in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::ReadOnly => "ReadOnly",
+            Self::Suspended => "Suspended",
+            Self::Restoring => "Restoring",
+        }
+    }
+}
+
+impl From<State> for EffectiveState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Active => Self::Active,
+            State::ReadOnly => Self::ReadOnly,
+            State::Suspended => Self::Suspended,
+        }
+    }
+}
+
 /// What is true of the tenant.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -240,7 +275,7 @@ pub struct TenantStatus {
     pub conditions: Vec<Condition>,
     /// The state in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
+    pub state: Option<EffectiveState>,
     /// Where people find the CRM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -257,6 +292,9 @@ pub struct TenantStatus {
     /// Version of the database schema, as the last migration reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<i64>,
+    /// Number of the database that serves: 1 at first, and one more after each restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_generation: Option<i64>,
     /// The newest backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<LastBackup>,

@@ -18,7 +18,7 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{cluster::http_route::HttpRoute, names};
+use crate::{cluster::http_route::HttpRoute, names, tenant::databases::Recorded};
 
 /// The kinds of children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +98,8 @@ pub struct NamespaceFacts {
     pub migrated: Option<String>,
     /// Annotation: the public key of the tenant's backups.
     pub backup_recipient: Option<String>,
+    /// Annotations: which of the tenant's databases serves.
+    pub databases: Recorded,
     /// Annotation: since when the tenant is on its way to being stopped.
     pub closing_since: Option<Timestamp>,
     /// Annotation: the backup that was made after the CRM had stopped.
@@ -121,6 +123,8 @@ pub struct WorkloadFacts {
     pub observed: bool,
     /// Why pods cannot be made, where the controller says so.
     pub refusal: Option<String>,
+    /// Annotation: number of the database that it works on, if not the first.
+    pub database_generation: Option<i64>,
 }
 
 /// What is kept of a Pod.
@@ -179,6 +183,8 @@ pub struct JobFacts {
     pub sign_in: Option<String>,
     /// Label: the uid of the request that it carries out.
     pub request: Option<String>,
+    /// Label: number of the database that it restores into.
+    pub database_generation: Option<i64>,
 }
 
 /// How a Job ended.
@@ -257,6 +263,7 @@ impl ChildKind for Namespace {
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
             backup_recipient: annotation(names::BACKUP_RECIPIENT),
+            databases: Recorded::read(annotation),
             closing_since: annotation(names::CLOSING_SINCE).and_then(|since| since.parse().ok()),
             final_backup: annotation(names::FINAL_BACKUP),
             held_by,
@@ -276,7 +283,7 @@ impl ChildKind for StatefulSet {
             updated: status.updated_replicas.unwrap_or(0),
             ready: status.ready_replicas.unwrap_or(0),
             observed: is_observed(&self.metadata, status.observed_generation),
-            refusal: None,
+            ..WorkloadFacts::default()
         })
     }
 }
@@ -291,6 +298,7 @@ impl ChildKind for Deployment {
             .iter()
             .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
             .and_then(|condition| condition.message.clone());
+        let generation = self.annotations().get(names::DATABASE_GENERATION);
         Facts::Workload(WorkloadFacts {
             wanted: self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
             replicas: status.replicas.unwrap_or(0),
@@ -298,6 +306,7 @@ impl ChildKind for Deployment {
             ready: status.ready_replicas.unwrap_or(0),
             observed: is_observed(&self.metadata, status.observed_generation),
             refusal,
+            database_generation: generation.and_then(|text| text.parse().ok()),
         })
     }
 }
@@ -317,7 +326,8 @@ impl ChildKind for Job {
         });
         let label = |name: &str| self.labels().get(name).cloned();
         let (sign_in, request) = (label(names::SIGN_IN_LABEL), label(names::REQUEST_LABEL));
-        Facts::Job(JobFacts { finished, sign_in, request }.into())
+        let database_generation = label(names::DATABASE_GENERATION).and_then(|text| text.parse().ok());
+        Facts::Job(JobFacts { finished, sign_in, request, database_generation }.into())
     }
 }
 

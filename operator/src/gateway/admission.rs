@@ -81,6 +81,7 @@ fn step(route: &Route, host: &Host, arrival: &Arrival<'_>) -> Step {
     }
     match route.state {
         ServiceState::Suspended => Step::Answer(Answer::Suspended),
+        ServiceState::Restoring => Step::Answer(Answer::Restoring),
         ServiceState::Unavailable => Step::Answer(Answer::Unreachable),
         ServiceState::Active | ServiceState::ReadOnly if arrival.max_body_bytes < arrival.announced_bytes => {
             Step::Answer(Answer::TooLarge)
@@ -114,6 +115,7 @@ mod tests {
             entry("plain.example", "Active", None),
             entry("suspended.example", "Suspended", None),
             entry("restoring.example", "Restoring", None),
+            entry("hibernated.example", "Hibernated", None),
             entry("tls.example", "Active", Some("one")),
             entry("other-tls.example", "Active", Some("two")),
         ]});
@@ -155,7 +157,8 @@ mod tests {
         assert_eq!(plain(get("plain.example:8080")), "pass acme plain.example:8080");
         assert_eq!(plain(get("unknown.example")), "refuse unknown_address");
         assert_eq!(plain(get("suspended.example")), "suspended");
-        assert_eq!(plain(get("restoring.example")), "unreachable");
+        assert_eq!(plain(get("restoring.example")), "restoring");
+        assert_eq!(plain(get("hibernated.example")), "unreachable", "a state of a newer operator");
         assert_eq!(plain(get("bad host")), "refuse bad_request");
         assert_eq!(plain(get("plain.example").header(HOST, "plain.example")), "refuse bad_request");
         assert_eq!(plain(get("plain.example").header("content-length", "101")), "too_large");

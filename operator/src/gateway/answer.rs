@@ -12,6 +12,8 @@ pub enum Answer {
     /// The tenant is suspended by decision. 503, not 403: nothing is wrong with the request or with who sent it, so an
     /// offline client must keep what it has not sent yet and try again, which is what clients do on 503.
     Suspended,
+    /// A backup takes the place of the tenant's data. 503 for the same reason: it will be served again soon.
+    Restoring,
     /// The tenant could not be connected to, or is not to be served for now.
     Unreachable,
     /// The tenant hung up or answered nonsense.
@@ -41,9 +43,10 @@ pub(super) struct Words {
 
 impl Answer {
     /// All of them, for tests and for clearing up metric series.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::UnknownAddress,
         Self::Suspended,
+        Self::Restoring,
         Self::Unreachable,
         Self::BrokenAnswer,
         Self::SilentTenant,
@@ -59,7 +62,9 @@ impl Answer {
     pub fn status(self) -> StatusCode {
         match self {
             Self::UnknownAddress => StatusCode::NOT_FOUND,
-            Self::Suspended | Self::Unreachable | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Suspended | Self::Restoring | Self::Unreachable | Self::Busy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::BrokenAnswer => StatusCode::BAD_GATEWAY,
             Self::SilentTenant => StatusCode::GATEWAY_TIMEOUT,
             Self::BadRequest => StatusCode::BAD_REQUEST,
@@ -75,6 +80,7 @@ impl Answer {
         match self {
             Self::UnknownAddress => "unknown_address",
             Self::Suspended => "suspended",
+            Self::Restoring => "restoring",
             Self::Unreachable => "unreachable",
             Self::BrokenAnswer => "broken_answer",
             Self::SilentTenant => "silent_tenant",
@@ -92,7 +98,9 @@ impl Answer {
         match self {
             Self::UnknownAddress => "not-found",
             Self::Suspended => "suspended",
-            Self::Unreachable | Self::BrokenAnswer | Self::SilentTenant | Self::Busy => "unavailable",
+            Self::Restoring | Self::Unreachable | Self::BrokenAnswer | Self::SilentTenant | Self::Busy => {
+                "unavailable"
+            }
             Self::TooLarge => "too-large",
             Self::BadRequest | Self::MethodNotAllowed | Self::Misdirected | Self::SilentClient => "invalid",
         }
@@ -102,6 +110,7 @@ impl Answer {
     pub(super) fn retry_after_seconds(self) -> Option<u16> {
         match self {
             Self::Suspended => Some(600),
+            Self::Restoring => Some(30),
             Self::Unreachable | Self::BrokenAnswer | Self::SilentTenant | Self::Busy => Some(5),
             _ => None,
         }
@@ -109,7 +118,7 @@ impl Answer {
 
     /// Whether the page tries again by itself.
     pub(super) fn comes_back(self) -> bool {
-        matches!(self, Self::Unreachable | Self::BrokenAnswer | Self::SilentTenant | Self::Busy)
+        self == Self::Restoring || self.is_fault()
     }
 
     /// Whether an operator of the platform wants to see it in the log.
@@ -137,6 +146,16 @@ impl Answer {
                 Words {
                     title: "This workspace is suspended",
                     detail: "Its data is kept. To have it opened again, ask your administrator or your provider.",
+                },
+            ),
+            Self::Restoring => (
+                Words {
+                    title: "正在恢复数据",
+                    detail: "这个工作区正在从备份恢复，完成后会自动打开。请稍候，无需任何操作。",
+                },
+                Words {
+                    title: "This workspace is being restored",
+                    detail: "Its data is coming back from a backup. This page opens it by itself when that is done.",
                 },
             ),
             Self::Unreachable | Self::BrokenAnswer | Self::SilentTenant | Self::Busy => (

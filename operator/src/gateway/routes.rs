@@ -31,6 +31,8 @@ pub enum ServiceState {
     ReadOnly,
     /// Not served, by decision.
     Suspended,
+    /// Not served while a backup takes the place of its data.
+    Restoring,
     /// Not served for now; also what a state that only a newer operator knows is read as.
     #[serde(other)]
     Unavailable,
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn states_and_languages_of_a_newer_operator_are_read_as_the_careful_choice() {
         let mut future = entry("a.example", "a");
-        future["state"] = json!("Restoring");
+        future["state"] = json!("Hibernated");
         future["locale"] = json!("fr");
         let (table, _) = parse(&[future]);
         let route = table.get(&Host::from_wire("a.example").unwrap()).unwrap();
@@ -263,7 +265,7 @@ mod tests {
             host: "acme.crm.localhost".into(),
             tenant: "acme".into(),
             upstream: "crm.tenant-acme.svc.cluster.local:80".into(),
-            state: api::State::ReadOnly,
+            state: api::EffectiveState::ReadOnly,
             locale: api::Locale::ZhCn,
             tls_secret: Some("acme-tls".into()),
         };

@@ -40,7 +40,11 @@ fn readable<T: DeserializeOwned>(mut whole: Value, raw: &Value) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::State, malformed::Guarded, testing};
+    use crate::{
+        api::{EffectiveState, State},
+        malformed::Guarded,
+        testing,
+    };
 
     #[test]
     fn what_is_wrong_is_left_out_and_the_rest_is_there() {
@@ -55,7 +59,7 @@ mod tests {
         assert_eq!((tenant.spec.display_name.as_str(), tenant.spec.plan.as_str()), ("", "standard"));
         assert_eq!(tenant.spec.state, State::Suspended);
         let status = tenant.status.unwrap();
-        assert_eq!((status.state, status.schema_version), (Some(State::ReadOnly), None));
+        assert_eq!((status.state, status.schema_version), (Some(EffectiveState::ReadOnly), None));
         assert_eq!(status.hosts[0].name, "acme.crm.localhost");
         assert_eq!(tenant.metadata.uid.as_deref(), Some("uid-acme"));
     }

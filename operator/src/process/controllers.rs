@@ -232,8 +232,8 @@ fn context(
         plans: ours.plans,
         releases: ours.releases,
         stores: ours.stores,
+        requests: Requests { backups: ours.backups, restores: ours.restores },
         tombstones: ours.tombstones,
-        requests: Requests { backups: ours.backups },
         malformed: ours.malformed,
         wake: bell.wake.clone(),
         backoff: Backoff::new(random_jitter),
@@ -253,9 +253,10 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     ours.tenants.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.plans.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
-    ours.tombstones.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.stores.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
-    ours.backups.wait_until_ready().await.map_err(|_| Error::WatchEnded)
+    ours.backups.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.restores.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.tombstones.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 
 /// The route table that is there, asked for until it is known: who has which host may stand nowhere else. Without our gateway
@@ -285,7 +286,7 @@ fn granted_hosts(mut tenants: Vec<Arc<Tenant>>, recorded: &RouteTable) -> Vec<(S
     told.chain(kept).filter_map(|(tenant, host)| Some((tenant, Host::parse(&host).ok()?))).collect()
 }
 
-/// The route table, the finalizers on Plans and Releases, tombstones, requests without a tenant, and the news of malformed
+/// The route table, the finalizers on Plans and Releases, requests without a tenant, the tombstones, and the news of malformed
 /// objects, each kept by one task.
 fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -319,6 +320,11 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
             .await
         }
     }));
+    let (this, changed) = (ctx.clone(), bell.requests.clone());
+    tasks.spawn(settle::keep("requests", changed, finish.clone(), random_jitter, move || {
+        let ctx = this.clone();
+        async move { requests::settle_orphans(&ctx).await }
+    }));
     let (this, changed) = (ctx.clone(), bell.tombstones.clone());
     tasks.spawn(settle::keep("tombstones", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
@@ -326,11 +332,6 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
             let keys = &ctx.settings.keys_namespace;
             tombstones::settle(&ctx.cluster, &ctx.tombstones, keys, (ctx.now)()).await
         }
-    }));
-    let (this, changed) = (ctx.clone(), bell.requests.clone());
-    tasks.spawn(settle::keep("requests", changed, finish.clone(), random_jitter, move || {
-        let ctx = this.clone();
-        async move { requests::settle_orphans(&ctx).await }
     }));
     let (this, changed) = (ctx.clone(), bell.malformed.clone());
     tasks.spawn(settle::keep("malformed objects", changed, finish.clone(), random_jitter, move || {

@@ -9,4 +9,5 @@ pub mod queue;
 pub mod settle;
 pub mod telemetry;
 
+mod keeper;
 mod watches;

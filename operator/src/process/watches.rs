@@ -1,6 +1,6 @@
 //! The watches: of the children, and of our own kinds.
 
-use std::{collections::BTreeSet, fmt::Debug, pin::pin, sync::Arc};
+use std::{fmt::Debug, pin::pin, sync::Arc};
 
 use futures::{StreamExt, channel::mpsc::UnboundedSender};
 use k8s_openapi::api::{
@@ -15,7 +15,7 @@ use kube::{
     Api, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{ObjectRef, Store, store::Writer},
+        reflector::{ObjectRef, Store},
         watcher,
     },
 };
@@ -26,17 +26,16 @@ use tokio::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantTombstone},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantRestore, TenantTombstone},
     args::{Routing, RoutingArgs},
     cluster::{
         Cluster,
-        cache::{version_in, version_of},
         facts::ChildKind,
         http_route::HttpRoute,
         watch::{PAGE, follow},
     },
     malformed::{Guarded, Registry},
-    process::{metrics::Metrics, queue::Queue},
+    process::{keeper::Keeper, metrics::Metrics, queue::Queue},
     tenant::requests::{Request, tenant_named_by},
 };
 
@@ -47,8 +46,8 @@ pub(super) struct Bell {
     pub(super) queue: Arc<Queue>,
     pub(super) fleet: Arc<Notify>,
     pub(super) references: Arc<Notify>,
-    pub(super) tombstones: Arc<Notify>,
     pub(super) requests: Arc<Notify>,
+    pub(super) tombstones: Arc<Notify>,
     pub(super) malformed: Arc<Notify>,
 }
 
@@ -59,8 +58,8 @@ impl Bell {
             queue: Arc::default(),
             fleet: Arc::default(),
             references: Arc::default(),
-            tombstones: Arc::default(),
             requests: Arc::default(),
+            tombstones: Arc::default(),
             malformed: Arc::default(),
         }
     }
@@ -80,8 +79,9 @@ pub(super) struct Ours {
     pub(super) plans: Store<Plan>,
     pub(super) releases: Store<Release>,
     pub(super) stores: Store<BackupStore>,
-    pub(super) tombstones: Store<TenantTombstone>,
     pub(super) backups: Store<TenantBackup>,
+    pub(super) restores: Store<TenantRestore>,
+    pub(super) tombstones: Store<TenantTombstone>,
     pub(super) malformed: Arc<Registry>,
 }
 
@@ -175,7 +175,8 @@ pub(super) fn follow_ours(
         to.tombstones.notify_one();
     }));
     let backups = follow_requests(cluster, metrics, bell, &malformed, tasks);
-    Ours { tenants, plans, releases, stores, tombstones, backups, malformed }
+    let restores = follow_requests(cluster, metrics, bell, &malformed, tasks);
+    Ours { tenants, plans, releases, stores, backups, restores, tombstones, malformed }
 }
 
 /// Starts the watch of a kind of request: its news are news of the tenant that it names.
@@ -186,7 +187,7 @@ fn follow_requests<K: Request>(
     malformed: &Arc<Registry>,
     tasks: &mut JoinSet<()>,
 ) -> Store<K> {
-    let keeper = Keeper::<K> { about: tenant_named_by, ..Keeper::new(malformed) };
+    let keeper = Keeper::about(malformed, tenant_named_by::<K>);
     let (requests, to) = (keeper.writer.as_reader(), bell.clone());
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |tenant| {
         to.requests.notify_one();
@@ -242,184 +243,5 @@ async fn keep<K>(
                 tracing::warn!(%kind, error = %error, "watch failed; it starts again by itself");
             }
         }
-    }
-}
-
-/// What we know of one kind: the objects that can be read in a store, the others set aside. An object that exists is in one
-/// of them at any moment, or its addresses would be taken from it.
-struct Keeper<K: Resource<DynamicType = ()> + Clone + 'static> {
-    writer: Writer<K>,
-    malformed: Arc<Registry>,
-    /// What news of an object is about: the object itself, or what it names.
-    about: fn(&Guarded<K>) -> String,
-    /// Malformed objects of the list that is coming in.
-    listed: BTreeSet<String>,
-    /// What that list is about.
-    news: Vec<String>,
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Keeper<K> {
-    fn new(malformed: &Arc<Registry>) -> Self {
-        Self {
-            writer: Writer::default(),
-            malformed: malformed.clone(),
-            about: ResourceExt::name_any,
-            listed: BTreeSet::new(),
-            news: Vec::new(),
-        }
-    }
-
-    /// Takes an event in; returns what there is news of. Of a list there is none before all of it can be seen.
-    fn take(&mut self, event: watcher::Event<Guarded<K>>) -> Vec<String> {
-        match event {
-            watcher::Event::Init => {
-                self.listed.clear();
-                self.news.clear();
-                self.writer.apply_watcher_event(&watcher::Event::Init);
-                Vec::new()
-            }
-            watcher::Event::InitApply(object) => {
-                self.news.push((self.about)(&object));
-                match object.0 {
-                    Ok(object) => self.writer.apply_watcher_event(&watcher::Event::InitApply(object)),
-                    Err(object) => {
-                        self.listed.insert(object.name().to_owned());
-                        self.malformed.put(*object);
-                    }
-                }
-                Vec::new()
-            }
-            watcher::Event::InitDone => {
-                self.writer.apply_watcher_event(&watcher::Event::InitDone);
-                self.malformed.retain::<K>(&std::mem::take(&mut self.listed));
-                std::mem::take(&mut self.news)
-            }
-            watcher::Event::Apply(object) if self.is_past(&object) => Vec::new(),
-            watcher::Event::Apply(object) => {
-                let (name, about) = (object.name_any(), (self.about)(&object));
-                match object.0 {
-                    Ok(object) => {
-                        self.writer.apply_watcher_event(&watcher::Event::Apply(object));
-                        self.malformed.remove::<K>(&name);
-                    }
-                    Err(object) => {
-                        self.malformed.put(*object);
-                        self.forget(&name);
-                    }
-                }
-                vec![about]
-            }
-            watcher::Event::Delete(object) => {
-                let (name, about) = (object.name_any(), (self.about)(&object));
-                self.forget(&name);
-                self.malformed.remove::<K>(&name);
-                vec![about]
-            }
-        }
-    }
-
-    /// Whether a later version of that very object is known. A watch that is begun anew may tell old news again, and to act
-    /// on it would be to undo what was done since.
-    fn is_past(&self, object: &Guarded<K>) -> bool {
-        let name = object.name_any();
-        let known = self.writer.as_reader().get(&ObjectRef::new(&name)).map(|known| known.meta().clone());
-        let known = known.or_else(|| self.malformed.get::<K>(&name).map(|known| known.metadata.clone()));
-        known.is_some_and(|known| known.uid == object.uid() && version_of(object) < version_in(&known))
-    }
-
-    /// Takes the object out of the store.
-    fn forget(&mut self, name: &str) {
-        if let Some(known) = self.writer.as_reader().get(&ObjectRef::new(name)) {
-            self.writer.apply_watcher_event(&watcher::Event::Delete((*known).clone()));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use watcher::Event;
-
-    use super::*;
-    use crate::testing::{malformed_tenant, tenant};
-
-    fn keeper() -> Keeper<Tenant> {
-        Keeper::new(&Arc::default())
-    }
-
-    /// How many are in the store, and how many are set aside.
-    fn known(keeper: &Keeper<Tenant>) -> (usize, usize) {
-        (keeper.writer.as_reader().len(), keeper.malformed.of_kind::<Tenant>().len())
-    }
-
-    fn good() -> Guarded<Tenant> {
-        Guarded(Ok(tenant()))
-    }
-
-    fn bad() -> Guarded<Tenant> {
-        Guarded(Err(Box::new(malformed_tenant())))
-    }
-
-    #[test]
-    fn an_object_is_either_known_or_set_aside() {
-        let mut keeper = keeper();
-        for (event, after) in [
-            (Event::Apply(good()), (1, 0)),
-            (Event::Apply(bad()), (0, 1)),
-            (Event::Apply(bad()), (0, 1)),
-            (Event::Apply(good()), (1, 0)),
-            (Event::Delete(good()), (0, 0)),
-            (Event::Apply(bad()), (0, 1)),
-            (Event::Delete(bad()), (0, 0)),
-            (Event::Apply(good()), (1, 0)),
-            (Event::Delete(bad()), (0, 0)),
-        ] {
-            let what = format!("{event:?}");
-            assert_eq!(keeper.take(event), ["acme"]);
-            assert_eq!(known(&keeper), after, "after {what}");
-        }
-    }
-
-    #[test]
-    fn old_news_is_no_news() {
-        let of_version = |version: &str| {
-            let mut tenant = tenant();
-            tenant.metadata.resource_version = Some(version.to_owned());
-            tenant
-        };
-        let malformed_of_version = |version: &str| {
-            let mut malformed = malformed_tenant();
-            malformed.metadata.uid = tenant().metadata.uid;
-            malformed.metadata.resource_version = Some(version.to_owned());
-            Guarded(Err(Box::new(malformed)))
-        };
-        let mut keeper = keeper();
-        let mut takes = |object| !keeper.take(Event::Apply(object)).is_empty();
-        assert!(takes(Guarded(Ok(of_version("10")))));
-        assert!(!takes(Guarded(Ok(of_version("9")))), "numbers, not texts");
-        assert!(!takes(malformed_of_version("9")));
-        assert!(takes(malformed_of_version("11")));
-        assert!(!takes(Guarded(Ok(of_version("10")))));
-        let mut another = of_version("3");
-        another.metadata.uid = Some("another".to_owned());
-        assert!(takes(Guarded(Ok(another))), "versions of different objects are not compared");
-    }
-
-    #[test]
-    fn a_new_list_says_what_is_malformed_now() {
-        let mut keeper = keeper();
-        keeper.take(Event::Apply(good()));
-        let mut list = |objects: Vec<Guarded<Tenant>>| {
-            keeper.take(Event::Init);
-            for object in &objects {
-                assert!(keeper.take(Event::InitApply(object.clone())).is_empty(), "it cannot be seen yet");
-            }
-            assert_eq!(keeper.take(Event::InitDone).len(), objects.len());
-            known(&keeper)
-        };
-        assert_eq!(list(vec![bad()]), (0, 1));
-        assert_eq!(list(vec![bad()]), (0, 1));
-        assert_eq!(list(vec![good()]), (1, 0));
-        assert_eq!(list(vec![bad()]), (0, 1));
-        assert_eq!(list(vec![]), (0, 0));
     }
 }

@@ -66,7 +66,7 @@ pub enum Step {
     },
     /// It has given up long enough ago: delete it, so that it is made again.
     Discard,
-    /// The database is stopped on purpose.
+    /// The database is stopped on purpose, or about to be replaced.
     Postponed,
 }
 
@@ -87,8 +87,9 @@ fn way(
     now: Timestamp,
 ) -> Course {
     let namespace = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
-    let job =
-        names::migration_job(&tenant.release.image, tenant.release.schema_version, &tenant.sign_in_secret);
+    let ValidRelease { image, schema_version, .. } = &tenant.release;
+    let generation = tenant.databases.current;
+    let job = names::migration_job(image, *schema_version, &tenant.sign_in_secret, generation);
     let outcome = if namespace.migrated.as_ref() == Some(&job) { None } else { Some(outcome_of(seen, &job)) };
     if let Some(Outcome::Migrated { schema_version }) = outcome {
         return settled(tenant, Some(schema_version), Some(job));
@@ -139,7 +140,7 @@ fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {
 }
 
 fn step(tenant: &ValidTenant, seen: &Snapshot, job: &str, now: Timestamp) -> Step {
-    if tenant.state == State::Suspended {
+    if tenant.state == State::Suspended || tenant.is_restoring {
         return Step::Postponed;
     }
     let Some(finished) = seen.job(job).and_then(|facts| facts.finished.as_ref()) else {

@@ -111,6 +111,17 @@ pub enum Error {
         /// Its public half.
         recipient: String,
     },
+    /// Which database serves is not written where it should be, or not so that it could be true.
+    #[error(
+        "which database serves the tenant cannot be told from the annotations of namespace {namespace}, so nothing is changed. If it is number {witnessed}: kubectl annotate --overwrite namespace {namespace} {annotation}={witnessed}",
+        annotation = crate::names::DATABASE_GENERATION
+    )]
+    DatabaseUnknown {
+        /// Where it should stand.
+        namespace: String,
+        /// What the Tenant's status and the CRM's Deployment say.
+        witnessed: i64,
+    },
     /// A Secret lacks keys.
     #[error(
         "Secret {name} in namespace {namespace} lacks {missing}: put it back as it was, or delete it if nothing uses it yet"
@@ -154,6 +165,7 @@ impl Error {
             Self::ForeignNamespace { .. } => "ForeignNamespace",
             Self::NamespaceTerminating { .. } => "NamespaceTerminating",
             Self::SecretLost { .. } | Self::BackupKeyLost { .. } => "SecretLost",
+            Self::DatabaseUnknown { .. } => "DatabaseUnknown",
             Self::SecretIncomplete { .. } => "SecretIncomplete",
             Self::PullSecretMissing { .. } => "PullSecretMissing",
             Self::Encode(_) => "EncodeFailed",
@@ -180,6 +192,7 @@ impl Error {
             | Self::PlanMalformed { .. }
             | Self::ReleaseMalformed { .. }
             | Self::NamespaceTerminating { .. }
+            | Self::DatabaseUnknown { .. }
             | Self::TombstoneExists { .. }
             | Self::Encode(_) => true,
             // These wait for objects that are not watched.

@@ -5,6 +5,7 @@
 pub mod build;
 pub mod closing;
 pub mod course;
+pub mod databases;
 pub mod entitlement;
 pub mod error;
 pub mod hosts;
@@ -80,10 +81,10 @@ pub struct Context {
     pub releases: Store<Release>,
     /// All backup stores.
     pub stores: Store<BackupStore>,
-    /// What is left of tenants that were deleted.
-    pub tombstones: Store<TenantTombstone>,
     /// All requests.
     pub requests: Requests,
+    /// What is left of tenants that were deleted.
+    pub tombstones: Store<TenantTombstone>,
     /// Objects of these kinds that cannot be read.
     pub malformed: Arc<malformed::Registry>,
     /// Who has which host; the lock makes one writer of many reconciles.
@@ -111,6 +112,8 @@ pub struct Progress {
     pub valid: Option<ValidTenant>,
     /// Release and migration.
     pub course: Option<Course>,
+    /// What its requests ask of it.
+    pub requests: requests::Plan,
     /// Its hosts.
     pub hosts: Option<Settlement>,
     /// Its storage class does not exist.
@@ -181,13 +184,14 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     refuse_name_of_deleted(tenant, ctx, &observed)?;
     let tenant = &ensure_finalizer(tenant, ctx).await?;
     progress.storage_class_missing = observed.storage_class_missing;
-    let valid = validated(tenant, ctx, &observed)?;
+    let mut valid = validated(tenant, ctx, &observed)?;
     let hosts = ctx.settle_hosts(&valid.name.to_string(), &valid.hosts);
     progress.hosts = Some(hosts.clone());
     progress.routes_not_supported =
         ctx.settings.routing.kind == Routing::HttpRoute && !observed.seen.serves(Kind::HttpRoute);
     let running = observed.running_release.as_ref();
-    let course = course::decide(&valid, &observed.seen, running, (ctx.now)());
+    let mut course = course::decide(&valid, &observed.seen, running, (ctx.now)());
+    progress.requests = requests::plan(tenant, ctx, &mut valid, &mut course, &observed);
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
     // What is to be applied is large; it lives on the heap.
@@ -254,8 +258,9 @@ fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<Vali
     observed.namespace.check(tenant)?;
     let storage =
         observed.seen.claim(crate::names::child::DATABASE).and_then(|claim| claim.requested.as_deref());
-    validate::validate(tenant, plan, release, observed.store.as_deref(), storage, &ctx.settings)
-        .map_err(Error::Invalid)
+    let databases = observed.databases(tenant)?;
+    let valid = validate::validate(tenant, plan, release, observed.store.as_deref(), storage, &ctx.settings);
+    Ok(ValidTenant { databases, ..valid.map_err(Error::Invalid)? })
 }
 
 /// Nothing is made before the finalizer is there, or a deletion in between would leave it behind.
@@ -306,7 +311,7 @@ async fn tell(ctx: &Context, tenant: &Tenant, old: &TenantStatus, new: &TenantSt
         ready = now.status,
         reason = now.reason,
         message = now.message,
-        state = new.state.map(crate::api::State::as_str),
+        state = new.state.map(crate::api::EffectiveState::as_str),
         release = new.release,
         "tenant status"
     );

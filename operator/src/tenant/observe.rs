@@ -16,7 +16,11 @@ use crate::{
     },
     malformed::Registry,
     names::{self, child},
-    tenant::{Context, Error, build, validate::ValidRelease},
+    tenant::{
+        Context, Error, build,
+        databases::{Databases, Recorded},
+        validate::ValidRelease,
+    },
 };
 
 /// What there is.
@@ -26,6 +30,8 @@ pub struct Observed {
     pub seen: Snapshot,
     /// Whose the namespace is.
     pub namespace: NamespaceState,
+    /// Which database serves, as the namespace says.
+    pub databases: Recorded,
     /// The plan, if there is one that can be read.
     pub plan: Result<Arc<Plan>, Missing>,
     /// The release, if there is one that can be read.
@@ -121,6 +127,17 @@ impl Observed {
         recorded.or_else(|| self.backup_identity.as_ref().and_then(recipient_in))
     }
 
+    /// The databases. In a namespace that is not there yet, nothing was ever restored.
+    pub fn databases(&self, tenant: &Tenant) -> Result<Databases, Error> {
+        if self.namespace == NamespaceState::Absent {
+            return Ok(Databases::default());
+        }
+        let told = tenant.status.as_ref().and_then(|status| status.database_generation);
+        let crm = self.seen.workload(Kind::Deployment, child::CRM);
+        let used = crm.and_then(|crm| crm.database_generation);
+        Databases::of(&self.databases, told, used, &names::namespace_of(&tenant.name_any()))
+    }
+
     /// The plan and the release, or the reason for leaving everything as it is.
     pub fn references(&self, tenant: &Tenant) -> Result<(&Plan, &Release), Error> {
         let plan = self.plan.as_deref().map_err(|missing| {
@@ -145,13 +162,14 @@ impl Observed {
 pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> {
     let namespace = names::namespace_of(&tenant.name_any());
     let seen = ctx.cluster.cache().snapshot(&namespace);
-    let state = namespace_state(tenant, ctx, &seen, &namespace).await?;
+    let (state, databases) = namespace_state(tenant, ctx, &seen, &namespace).await?;
     let running = seen.namespace().and_then(|(_, facts)| facts.release.clone());
     let plan = find(&ctx.plans, &ctx.malformed, &tenant.spec.plan);
     let backup = plan.as_ref().ok().and_then(|plan| plan.spec.backup.as_ref());
     let store = backup.and_then(|backup| ctx.stores.get(&ObjectRef::new(&backup.store)));
     let mut observed = Observed {
         namespace: state,
+        databases,
         plan,
         store,
         release: find(&ctx.releases, &ctx.malformed, tenant.spec.release.as_deref().unwrap_or_default()),
@@ -233,17 +251,18 @@ async fn namespace_state(
     ctx: &Context,
     seen: &Snapshot,
     name: &str,
-) -> Result<NamespaceState, Error> {
+) -> Result<(NamespaceState, Recorded), Error> {
     if let Some((child, facts)) = seen.namespace() {
-        return Ok(NamespaceState::of(tenant, child.deleting, facts));
+        return Ok((NamespaceState::of(tenant, child.deleting, facts), facts.databases.clone()));
     }
     match ctx.cluster.get_global::<Namespace>(name).await.map_err(Error::Cluster)? {
-        None => Ok(NamespaceState::Absent),
+        None => Ok((NamespaceState::Absent, Recorded::default())),
         Some(live) => match live.facts() {
             Facts::Namespace(facts) => {
-                Ok(NamespaceState::of(tenant, live.meta().deletion_timestamp.is_some(), &facts))
+                let state = NamespaceState::of(tenant, live.meta().deletion_timestamp.is_some(), &facts);
+                Ok((state, facts.databases))
             }
-            _ => Ok(NamespaceState::Absent),
+            _ => Ok((NamespaceState::Absent, Recorded::default())),
         },
     }
 }

@@ -57,6 +57,34 @@ pub enum Drill {
     },
 }
 
+/// What is known of a restore from its pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// It has not ended.
+    Pending,
+    /// The database is there and complete.
+    Done(Restored),
+    /// It is not; what it said, made safe.
+    Failed {
+        /// For people: what failed.
+        what: String,
+    },
+}
+
+/// A backup that was restored into a database that can serve.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restored {
+    /// Its name in the store.
+    pub backup: String,
+    /// The moment whose data it holds.
+    pub created_at: Timestamp,
+    /// Version of the database schema, after it was brought to that of the release.
+    pub schema_version: i64,
+    /// Rows of all tables.
+    pub rows: i64,
+}
+
 /// A backup that came back whole.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,6 +157,17 @@ pub fn drill(pod: &PodFacts) -> Drill {
         None => Drill::Pending,
         Some(Ok(done)) => Drill::Done(done),
         Some(Err(what)) => Drill::Failed { what },
+    }
+}
+
+/// What the pod of a restore shows.
+pub fn restore(pod: &PodFacts) -> Restore {
+    let plausible =
+        |report: &Restored| is_name(&report.backup) && 0 <= report.schema_version && 0 <= report.rows;
+    match done(pod, "restore", "Restored", plausible) {
+        None => Restore::Pending,
+        Some(Ok(done)) => Restore::Done(done),
+        Some(Err(what)) => Restore::Failed { what },
     }
 }
 
@@ -285,6 +324,23 @@ mod tests {
         };
         assert_eq!(backup(&pod(0, BACKED_UP)), Backup::Done(done));
         assert_eq!(backup(&PodFacts::default()), Backup::Pending);
+    }
+
+    #[test]
+    fn a_database_is_restored_when_it_is_said_so_in_full() {
+        let said = r#"{"code":"Restored","backup":"20261122T132501Z-ab12cd","createdAt":"2026-11-22T13:25:01Z","rows":7,"schemaVersion":3,"restoredIn":4}"#;
+        let Restore::Done(done) = restore(&named("restore", 0, said)) else { panic!() };
+        assert_eq!((done.backup.as_str(), done.rows, done.schema_version), ("20261122T132501Z-ab12cd", 7, 3));
+        let failed = |exit_code, said: &str| {
+            matches!(restore(&named("restore", exit_code, said)), Restore::Failed { .. })
+        };
+        assert!(failed(1, said) && failed(0, ""));
+        for (right, wrong) in
+            [("Restored", "Dropped"), ("Z-ab", "Z/ab"), ("\"rows\":7", "\"rows\":-7"), (":3", ":-3")]
+        {
+            assert!(failed(0, &said.replace(right, wrong)), "{wrong}");
+        }
+        assert_eq!(restore(&named("other", 0, said)), Restore::Pending);
     }
 
     #[rstest]

@@ -6,7 +6,10 @@
 //! older view of the world can neither take it back nor begin anew.
 
 mod backup;
+mod drop_old;
 mod orphans;
+mod restore;
+mod restoring;
 mod work;
 
 use std::fmt::Debug;
@@ -22,14 +25,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
-        State, Tenant, TenantBackup, TenantBackupStatus,
+        State, Tenant, TenantBackup, TenantBackupStatus, TenantRestore, TenantRestoreStatus,
         conditions::{self, Verdict, Word, reasons, set_condition},
     },
     cluster::{Severity, cache::Snapshot},
     malformed::Guarded,
     names,
     tenant::{
-        Context, Error, Progress, is_confirmed, is_deleting,
+        Context, Error, Progress,
+        course::{self, Course},
+        is_confirmed, is_deleting,
+        observe::Observed,
+        requests::restore::{Restoring, Scene},
         validate::{ValidBackup, ValidRelease, ValidTenant},
     },
 };
@@ -40,6 +47,14 @@ pub use orphans::settle as settle_orphans;
 pub struct Requests {
     /// Backups that somebody asked for.
     pub backups: Store<TenantBackup>,
+    /// Restores that somebody asked for.
+    pub restores: Store<TenantRestore>,
+}
+
+/// What the requests of a tenant ask of the rest of its reconcile.
+#[derive(Debug, Default)]
+pub struct Plan {
+    restoring: Option<Restoring>,
 }
 
 /// A kind of request.
@@ -92,6 +107,59 @@ impl RequestStatus for TenantBackupStatus {
     }
 }
 
+impl Request for TenantRestore {
+    fn tenant(&self) -> &str {
+        &self.spec.tenant
+    }
+}
+
+impl RequestStatus for TenantRestoreStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>) {
+        (&mut self.observed_generation, &mut self.conditions)
+    }
+}
+
+impl Plan {
+    /// What is said of a tenant while a backup takes the place of its data.
+    pub fn restoring_message(&self) -> Option<String> {
+        let restoring = self.restoring.as_ref()?;
+        let step = restoring.step.message()?;
+        Some(format!("TenantRestore {}: {step}", restoring.request.name_any()))
+    }
+}
+
+/// Decides what the requests of a tenant ask of the rest of its reconcile, and says so in the tenant: which database serves, and
+/// whether the CRM may run.
+pub(super) fn plan(
+    tenant: &Tenant,
+    ctx: &Context,
+    valid: &mut ValidTenant,
+    course: &mut Course,
+    observed: &Observed,
+) -> Plan {
+    let (seen, now) = (&observed.seen, (ctx.now)());
+    let requests = of_tenant(&ctx.requests.restores, valid.name.as_str());
+    let mut databases = valid.databases.clone();
+    drop_old::note(&mut databases, &valid.uid, seen);
+    let scene = Scene { tenant, valid, course, seen, now };
+    let restoring = restore::next(&requests, scene, &mut databases);
+    let has_switched = databases.current != valid.databases.current;
+    valid.is_restoring = restoring.as_ref().is_some_and(Restoring::stops_the_crm);
+    valid.databases = databases;
+    if has_switched || valid.is_restoring {
+        *course = course::decide(valid, seen, observed.running_release.as_ref(), now);
+    }
+    let restored = restoring.as_ref().and_then(|restoring| restoring.restored.as_ref());
+    if let Some(restored) = restored.filter(|_| has_switched) {
+        course.schema_version = Some(restored.schema_version);
+    }
+    Plan { restoring }
+}
+
 /// The tenant that a request names, also when the rest of it cannot be read.
 pub fn tenant_named_by<K: Request>(request: &Guarded<K>) -> String {
     match &request.0 {
@@ -109,12 +177,20 @@ pub(super) async fn attend(
 ) -> Result<bool, Error> {
     let name = tenant.name_any();
     let backups = of_tenant(&ctx.requests.backups, &name);
-    if backups.is_empty() {
-        return Ok(false);
-    }
+    let restores = of_tenant(&ctx.requests.restores, &name);
     let seen = ctx.cluster.cache().snapshot(&names::namespace_of(&name));
     let means = means(tenant, progress, outcome, &seen);
-    backup::attend(ctx, &backups, means.as_ref(), &seen).await
+    let restoring = progress.requests.restoring.as_ref().filter(|_| outcome.is_ok());
+    let is_restoring = restoring::attend(ctx, &restores, restoring, means.as_ref(), &seen).await?;
+    let means = match (progress.requests.restoring_message(), means) {
+        (Some(message), Ok(_)) => Err(Verdict::unknown(reasons::RESTORING, message)),
+        (_, means) => means,
+    };
+    if let Ok(means) = &means {
+        drop_old::attend(ctx, means, &seen).await?;
+    }
+    let is_backing_up = backup::attend(ctx, &backups, means.as_ref(), &seen).await?;
+    Ok(is_restoring || is_backing_up)
 }
 
 /// The requests of a tenant, in the order in which they were made.

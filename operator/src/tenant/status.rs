@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        GrantedHost, State, Tenant, TenantStatus,
+        EffectiveState, GrantedHost, Tenant, TenantStatus,
         conditions::{self, Verdict, Word, reasons, set_condition},
     },
     cluster::{
@@ -107,7 +107,7 @@ fn facts(
         conditions: Vec::new(),
         last_backup: None,
         last_drill: None,
-        state: if course.is_some() { Some(tenant.spec.state) } else { old.state },
+        state: if course.is_some() { Some(in_effect(tenant, progress)) } else { old.state },
         url: progress.valid.as_ref().map(|valid| valid.url.clone()).or_else(|| old.url.clone()),
         hosts: hosts.unwrap_or_else(|| old.hosts.clone()),
         namespace: Some(names::namespace_of(&tenant.name_any())),
@@ -119,7 +119,16 @@ fn facts(
             .and_then(|course| course.schema_version)
             .or(recorded.schema_version)
             .or(old.schema_version),
+        database_generation: course
+            .and_then(|_| Some(progress.valid.as_ref()?.databases.current))
+            .or(old.database_generation),
     }
+}
+
+/// What the tenant does for its users.
+fn in_effect(tenant: &Tenant, progress: &Progress) -> EffectiveState {
+    let restoring = progress.requests.restoring_message();
+    if restoring.is_some() { EffectiveState::Restoring } else { tenant.spec.state.into() }
 }
 
 /// The first that holds says why the tenant is not ready; the order reads as what matters most.
@@ -142,6 +151,9 @@ fn ready(
     }
     if is_deleting(tenant) {
         return deleting(tenant, namespace);
+    }
+    if let Some(message) = progress.requests.restoring_message() {
+        return Verdict::no(reasons::RESTORING, message);
     }
     let stopped = |verdict: &Verdict| verdict.reason == reasons::SUSPENDED;
     if stopped(database) && stopped(app) {
@@ -263,12 +275,13 @@ fn isolated(seen: &Snapshot) -> Verdict {
 
 /// Whether a condition says that somebody may have to act.
 pub fn is_failure(condition: &Condition) -> bool {
-    const COURSE_OF_THINGS: [&str; 8] = [
+    const COURSE_OF_THINGS: [&str; 9] = [
         reasons::PROVISIONING,
         reasons::ROLLING_OUT,
         reasons::MIGRATING,
         reasons::STOPPING,
         reasons::DELETING,
+        reasons::RESTORING,
         reasons::FINAL_BACKUP,
         reasons::NOT_OBSERVED,
         reasons::POLICIES_MISSING,
@@ -277,8 +290,8 @@ pub fn is_failure(condition: &Condition) -> bool {
 }
 
 /// The state in which the tenant's address is served.
-pub fn effective_state(tenant: &Tenant) -> State {
-    tenant.status.as_ref().and_then(|status| status.state).unwrap_or(tenant.spec.state)
+pub fn effective_state(tenant: &Tenant) -> EffectiveState {
+    tenant.status.as_ref().and_then(|status| status.state).unwrap_or(tenant.spec.state.into())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     names::{self, Host, InvalidHost, InvalidName, TenantName},
     quantity::{InvalidQuantity, Quantity},
     schedule::{InvalidSchedule, Schedule},
+    tenant::databases::Databases,
     tenant::{is_confirmed, is_deleting},
 };
 
@@ -50,6 +51,10 @@ pub struct ValidTenant {
     pub app: Compute,
     /// Size of the database pod.
     pub database: Compute,
+    /// Which of its databases serves.
+    pub databases: Databases,
+    /// The CRM must not run, because a backup takes the place of its data.
+    pub is_restoring: bool,
     /// Size of the database's volume.
     pub storage: Quantity,
     /// Class of the database's volume, if not the default.
@@ -199,6 +204,8 @@ pub fn validate(
             cpu: quantity("the plan's database.cpu", &plan.spec.database.cpu)?,
             memory: quantity("the plan's database.memory", &plan.spec.database.memory)?,
         },
+        databases: Databases::default(),
+        is_restoring: false,
         storage,
         storage_class: own.storage_class,
         egress: plan.spec.egress,

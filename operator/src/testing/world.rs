@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantTombstone},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantRestore, TenantTombstone},
     args::RunArgs,
     cluster::{
         Cluster,
@@ -58,8 +58,9 @@ pub(crate) struct World {
     plans: Writer<Plan>,
     releases: Writer<Release>,
     stores: Writer<BackupStore>,
-    tombstones: Writer<TenantTombstone>,
     backups: Writer<TenantBackup>,
+    restores: Writer<TenantRestore>,
+    tombstones: Writer<TenantTombstone>,
 }
 
 impl World {
@@ -85,8 +86,9 @@ impl World {
         let (plans, plans_writer) = reflector::store();
         let (releases, releases_writer) = reflector::store();
         let (stores, stores_writer) = reflector::store();
-        let (tombstones, tombstones_writer) = reflector::store();
         let (backups, backups_writer) = reflector::store();
+        let (restores, restores_writer) = reflector::store();
+        let (tombstones, tombstones_writer) = reflector::store();
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
             hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
@@ -95,8 +97,8 @@ impl World {
             plans,
             releases,
             stores,
+            requests: Requests { backups, restores },
             tombstones,
-            requests: Requests { backups },
             malformed: Arc::default(),
             wake: mpsc::unbounded().0,
             backoff: Backoff::new(|| 0.0),
@@ -113,8 +115,9 @@ impl World {
             plans: plans_writer,
             releases: releases_writer,
             stores: stores_writer,
-            tombstones: tombstones_writer,
             backups: backups_writer,
+            restores: restores_writer,
+            tombstones: tombstones_writer,
         };
         world.plans.apply_watcher_event(&watcher::Event::Apply(plan()));
         world.stores.apply_watcher_event(&watcher::Event::Apply(store()));
@@ -199,6 +202,7 @@ impl World {
         let objects = self.api.objects();
         self.tenants.apply_watcher_event(&watcher::Event::Apply(self.tenant()));
         relist(&mut self.backups, &objects);
+        relist(&mut self.restores, &objects);
         relist(&mut self.tombstones, &objects);
         self.news_of::<Namespace>(&objects);
         self.news_of::<RoleBinding>(&objects);
@@ -311,19 +315,18 @@ impl World {
         if !job["status"]["conditions"].is_null() {
             return;
         }
+        let component = component_of(&job);
         let condition = if exit_code == 0 { "Complete" } else { "Failed" };
         self.api.change(path, |job| {
             job["status"] = json!({"conditions": [{"type": condition, "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"}]});
         });
         let pod = format!("{PODS}/{name}-x");
         if self.api.get(&pod).is_none() {
-            let component = component_of(&job);
             let terminated =
                 json!({"terminated": {"exitCode": exit_code, "reason": "Completed", "message": report}});
             let container = json!({"name": component, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": terminated});
             let mut object =
                 pod_of(&component, 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
-            pod_of(&component, 0, &json!({"phase": "Succeeded", "containerStatuses": [container]}));
             object["metadata"]["name"] = json!(format!("{name}-x"));
             object["metadata"]["labels"]["job-name"] = json!(name);
             self.api.put(&pod, object);
@@ -346,6 +349,10 @@ fn report_of(job: &Value) -> Option<Value> {
         "drill" => Some(json!({
             "code": "Drilled", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
             "schemaVersion": 1,
+        })),
+        "restore" => Some(json!({
+            "code": "Restored", "backup": "19691231T000000Z-cd34ef", "createdAt": "1969-12-31T00:00:00Z", "rows": 7,
+            "schemaVersion": 1, "restoredIn": 2,
         })),
         _ => None,
     }

@@ -9,7 +9,7 @@ use k8s_openapi::{
             ProjectedVolumeSource, SleepAction, Volume, VolumeProjection,
         },
     },
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
 use super::common::{
@@ -18,7 +18,7 @@ use super::common::{
 };
 use crate::{
     api::State,
-    names::{Component, ENTITLEMENT_ANNOTATION, child},
+    names::{self, Component, ENTITLEMENT_ANNOTATION, child},
     tenant::{
         entitlement::{self, Entitlement},
         validate::{ValidRelease, ValidTenant},
@@ -33,10 +33,17 @@ pub(super) fn deployment(
     release: &ValidRelease,
     pull_secrets: &[String],
 ) -> Deployment {
+    let generation = tenant.databases.current;
+    let annotation = (names::DATABASE_GENERATION.to_owned(), generation.to_string());
+    let is_stopped = tenant.state == State::Suspended || tenant.is_restoring;
     Deployment {
-        metadata: meta(tenant, Component::Crm, child::CRM),
+        metadata: ObjectMeta {
+            // A second witness, should the record on the namespace get lost.
+            annotations: (1 < generation).then(|| [annotation].into()),
+            ..meta(tenant, Component::Crm, child::CRM)
+        },
         spec: Some(DeploymentSpec {
-            replicas: Some(if tenant.state == State::Suspended { 0 } else { tenant.replicas }),
+            replicas: Some(if is_stopped { 0 } else { tenant.replicas }),
             revision_history_limit: Some(2),
             selector: selector(Component::Crm),
             strategy: Some(DeploymentStrategy {
@@ -58,6 +65,7 @@ pub(super) fn deployment(
 
 fn pod(tenant: &ValidTenant, release: &ValidRelease, pull_secrets: &[String]) -> PodSpec {
     let mut container = container("crm", &release.image, &tenant.app);
+    let database = tenant.databases.name();
     container.args = Some(arguments(
         "serve",
         &[
@@ -66,7 +74,7 @@ fn pod(tenant: &ValidTenant, release: &ValidRelease, pull_secrets: &[String]) ->
             ("--public-url", &tenant.url),
             ("--database-host", child::DATABASE),
             ("--database-port", "5432"),
-            ("--database-name", "crm"),
+            ("--database-name", &database),
             ("--database-user", "crm_app"),
             ("--database-password-file", "/run/secrets/database/password"),
             ("--entitlement-config", "/run/entitlement/config.json"),

@@ -146,8 +146,8 @@ pub(super) fn scheduled(
             starting_deadline_seconds: Some(START_WITHIN_SECONDS),
             successful_jobs_history_limit: Some(1),
             failed_jobs_history_limit: Some(1),
-            // Of a suspended tenant nothing runs.
-            suspend: Some(tenant.state == State::Suspended),
+            // Of a suspended tenant nothing runs, and a restore has the database and the door to itself.
+            suspend: Some(tenant.state == State::Suspended || tenant.is_restoring),
             job_template: JobTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(child_labels(tenant.name.as_str(), &tenant.uid, component)),
@@ -196,13 +196,13 @@ fn pod(
     reason: BackupReason,
 ) -> PodSpec {
     let mut container = container("backup", &release.image, &tenant.app);
-    let door = door(settings);
+    let (door, database) = (door(settings), tenant.databases.name());
     container.args = Some(super::app::arguments(
         "backup",
         &[
             ("--database-host", child::DATABASE),
             ("--database-port", "5432"),
-            ("--database-name", "crm"),
+            ("--database-name", &database),
             ("--database-user", "crm_backup"),
             ("--database-password-file", "/run/secrets/database/password"),
             ("--door", &door),

@@ -21,12 +21,13 @@ const RETRIES: i32 = 6;
 
 pub(super) fn job(tenant: &ValidTenant, migration: &Migration, pull_secrets: &[String]) -> Job {
     let mut container = container("migrate", &migration.release.image, &tenant.app);
+    let database = tenant.databases.name();
     container.args = Some(super::app::arguments(
         "migrate",
         &[
             ("--database-host", child::DATABASE),
             ("--database-port", "5432"),
-            ("--database-name", "crm"),
+            ("--database-name", &database),
             ("--database-user", "crm_owner"),
             ("--database-password-file", "/run/secrets/database/password"),
             ("--first-sign-in-dir", "/run/first-sign-in"),

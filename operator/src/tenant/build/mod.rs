@@ -14,6 +14,7 @@ mod migration_job;
 mod namespace;
 mod network_policy;
 mod quota;
+mod restore;
 mod secrets;
 mod service;
 
@@ -42,6 +43,7 @@ use crate::{
 pub use backup::{BackupReason, IDENTITY_KEYS, RECIPIENT, backup_identity, of_request, one_off_backup};
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
+pub use restore::{Restore, drop_database, restore};
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
 
 /// Everything that a tenant consists of, but for the Secrets, which are made once and then left alone, and for its

@@ -25,6 +25,8 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient:
         ("pod-security.kubernetes.io/warn", "restricted"),
     ]));
     let mut annotations = BTreeMap::from([(names::RELEASE.to_owned(), course.running.clone())]);
+    let databases = tenant.databases.annotations().into_iter();
+    annotations.extend(databases.map(|(name, value)| (name.to_owned(), value)));
     if let Some(version) = course.schema_version {
         annotations.insert(names::SCHEMA_VERSION.to_owned(), version.to_string());
     }

@@ -73,6 +73,15 @@ pub(super) fn policies(tenant: &ValidTenant, settings: &RunArgs) -> Vec<NetworkP
     if tenant.backup.is_some() {
         let ways = vec![to_database(), to_store(settings)];
         all.push(policy(tenant, Component::Backup, child::BACKUP, selector(Component::Backup), vec![], ways));
+        let ways = vec![to_database(), to_store(settings)];
+        all.push(policy(
+            tenant,
+            Component::Restore,
+            child::RESTORE,
+            selector(Component::Restore),
+            vec![],
+            ways,
+        ));
         let ways = vec![to_store(settings)];
         all.push(policy(tenant, Component::Drill, child::DRILL, selector(Component::Drill), vec![], ways));
     }
@@ -142,7 +151,9 @@ fn from_clients() -> NetworkPolicyIngressRule {
         key: COMPONENT_LABEL.to_owned(),
         operator: "In".to_owned(),
         values: Some(
-            [Component::Crm, Component::Migrate, Component::Backup].map(|c| c.as_str().to_owned()).into(),
+            [Component::Crm, Component::Migrate, Component::Backup, Component::Restore]
+                .map(|c| c.as_str().to_owned())
+                .into(),
         ),
     };
     NetworkPolicyIngressRule {

@@ -63,7 +63,7 @@ fn tenant(release: &str, schema_version: i64) -> ValidTenant {
 }
 
 fn job_of(tenant: &ValidTenant) -> String {
-    names::migration_job(&tenant.release.image, tenant.release.schema_version, &tenant.sign_in_secret)
+    names::migration_job(&tenant.release.image, tenant.release.schema_version, &tenant.sign_in_secret, 1)
 }
 
 fn decided(tenant: &ValidTenant, seen: impl IntoIterator<Item = (Key, Child)>, now: i64) -> Course {

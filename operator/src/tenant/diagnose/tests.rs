@@ -21,7 +21,7 @@ fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
 }
 
 fn workload(ready: i32) -> WorkloadFacts {
-    WorkloadFacts { wanted: 1, replicas: 1, updated: 1, ready, observed: true, refusal: None }
+    WorkloadFacts { wanted: 1, replicas: 1, updated: 1, ready, observed: true, ..WorkloadFacts::default() }
 }
 
 fn container(change: impl FnOnce(&mut ContainerFacts)) -> PodFacts {

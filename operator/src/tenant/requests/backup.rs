@@ -97,7 +97,7 @@ async fn advance(
 }
 
 /// How the pod of a backup ended.
-fn read(pod: &PodFacts) -> Option<Result<BackedUp, String>> {
+pub(super) fn read(pod: &PodFacts) -> Option<Result<BackedUp, String>> {
     match report::backup(pod) {
         report::Backup::Pending => None,
         report::Backup::Done(done) => Some(Ok(done)),
@@ -209,7 +209,7 @@ async fn tidy(ctx: &Context, requests: &[Arc<TenantBackup>], seen: &Snapshot) ->
         }
     }
     for request in requests.iter().rev().filter(|request| request.is_finished()).skip(KEPT) {
-        ctx.cluster.delete_global(&**request).await.map(drop).map_err(Error::Cluster)?;
+        ctx.cluster.delete_global(&**request).await.map_err(Error::Cluster)?;
     }
     Ok(())
 }

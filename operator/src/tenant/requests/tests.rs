@@ -1,5 +1,7 @@
 //! Requests for backups in a world in memory.
 
+mod restores;
+
 use std::collections::BTreeSet;
 
 use http::Method;

@@ -50,7 +50,7 @@ fn every_condition_is_there_at_first_sight() {
 fn a_failure_keeps_what_it_did_not_find_out() {
     let tenant = testing::tenant();
     let old = TenantStatus {
-        state: Some(State::ReadOnly),
+        state: Some(EffectiveState::ReadOnly),
         url: Some("http://acme".into()),
         hosts: vec![GrantedHost { name: "acme.crm.localhost".into() }],
         release: Some("r0".into()),

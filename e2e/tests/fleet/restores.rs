@@ -1,0 +1,241 @@
+//! Restores on a real cluster, by the words of `docs/runbooks/restore.md`, while somebody writes all the time.
+
+use std::{env::join_paths, ffi::OsString, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    fleet::{Crm, Installed, small_tenant},
+    host::{
+        command,
+        wait::{Look, Wait},
+    },
+    images,
+    toolchain::{self, Tool},
+};
+use jiff::Timestamp;
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
+use operator::api::{TenantBackup, TenantRestore, TenantRestoreStatus};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    process::Command,
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{PASSWORD, READY, beside_others, owner};
+
+const TENANT: &str = "restored";
+/// A backup, two restores and their starts.
+const DONE: Duration = Duration::from_mins(5);
+/// Between two records.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A record that the CRM said it had.
+struct Written {
+    id: String,
+    sent: Timestamp,
+    acknowledged: Timestamp,
+}
+
+/// Writes numbered records until told to stop, whatever comes of them.
+fn write_on(crm: Crm) -> (watch::Sender<bool>, JoinHandle<Vec<Written>>) {
+    let (stop, mut stopped) = watch::channel(false);
+    let writer = tokio::spawn(async move {
+        let mut ticks = interval(PAUSE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut written = Vec::new();
+        for number in 0.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = stopped.changed() => break,
+            }
+            let sent = now();
+            let record = json!({ "name": format!("Record {number}") });
+            let Ok(reply) = crm.send(Method::POST, "/companies", Some(record)).await else { continue };
+            if let (StatusCode::CREATED, Some(id)) = (reply.status, reply.body["id"].as_str()) {
+                written.push(Written { id: id.to_owned(), sent, acknowledged: now() });
+            }
+        }
+        written
+    });
+    (stop, writer)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what happened when is measured by this machine's clock, which the cluster has too"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The commands under a heading of the runbook; without one, those before the first.
+fn commands(heading: Option<&str>) -> Result<String> {
+    let runbook = fs::read_to_string(toolchain::workspace().join("docs/runbooks/restore.md"))?;
+    let mut sections = runbook.split("\n## ");
+    let section = match heading {
+        None => sections.next(),
+        Some(heading) => sections.find(|section| section.starts_with(&format!("{heading}\n"))),
+    };
+    let section = section.with_context(|| format!("the runbook has no section {heading:?}"))?;
+    let blocks = section.split("\n```console\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let lines = blocks.flat_map(str::lines);
+    let typed = lines.filter_map(|line| line.strip_prefix("$ ").or_else(|| line.strip_prefix("> ")));
+    let typed: Vec<_> = typed.collect();
+    ensure!(!typed.is_empty(), "section {heading:?} has no commands");
+    Ok(typed.join("\n").replace("tenant=acme", &format!("tenant={TENANT}")))
+}
+
+/// Somebody at a shell, with the tools that the runbook uses.
+struct Shell {
+    folder: TempDir,
+    kubeconfig: PathBuf,
+    path: OsString,
+}
+
+impl Shell {
+    async fn open(fleet: &Installed) -> Result<Self> {
+        toolchain::debian_packages(&["age", "curl", "jq"]).await?;
+        let kubectl = toolchain::binary(Tool::Kubectl).await?;
+        let folders =
+            kubectl.parent().map(PathBuf::from).into_iter().chain(["/usr/bin".into(), "/bin".into()]);
+        Ok(Self { folder: TempDir::new()?, kubeconfig: fleet.kubeconfig.clone(), path: join_paths(folders)? })
+    }
+
+    /// Runs the commands of these sections one after the other, and stops at the first that fails.
+    async fn follow(&self, sections: &[&str], variables: &[(&str, String)]) -> Result<String> {
+        let mut script = commands(None)?;
+        for section in sections {
+            script += "\n";
+            script += &commands(Some(section))?;
+        }
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(self.folder.path())
+            .env("PATH", &self.path)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        command::run(&mut shell, DONE).await
+    }
+}
+
+async fn backed_up(fleet: &Installed) -> Result<()> {
+    let requests: Api<TenantBackup> = Api::all(fleet.client().await?);
+    let request = json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantBackup",
+        "metadata": {"generateName": format!("{TENANT}-")}, "spec": {"tenant": TENANT},
+    });
+    let made = requests.create(&PostParams::default(), &serde_json::from_value(request)?).await?;
+    let name = made.metadata.name.context("the API server gives it a name")?;
+    Wait::new("the backup", DONE)
+        .until(async || {
+            let status = serde_json::to_value(requests.get(&name).await?.status)?;
+            let complete = status["conditions"][0].clone();
+            Ok(if complete["status"] == "True" { Look::Done(()) } else { Look::NotYet(complete.to_string()) })
+        })
+        .await
+}
+
+/// The newest restore of the tenant: its name, and what is said of it.
+async fn newest(fleet: &Installed) -> Result<(String, TenantRestoreStatus)> {
+    let requests: Api<TenantRestore> = Api::all(fleet.client().await?);
+    let mut all = requests.list(&ListParams::default()).await?.items;
+    all.retain(|request| request.spec.tenant == TENANT);
+    all.sort_by_key(|request| request.metadata.creation_timestamp.as_ref().map(|at| at.0));
+    let newest = all.pop().context("nobody asked for a restore")?;
+    Ok((newest.metadata.name.unwrap_or_default(), newest.status.unwrap_or_default()))
+}
+
+/// Which of these records there are.
+async fn found(crm: &Crm, written: &[Written]) -> Result<Vec<bool>> {
+    let mut found = Vec::new();
+    for Written { id, .. } in written {
+        let reply = crm.send(Method::GET, &format!("/companies/{id}"), None).await?;
+        ensure!([StatusCode::OK, StatusCode::NOT_FOUND].contains(&reply.status), "{reply:?}");
+        found.push(reply.status == StatusCode::OK);
+    }
+    Ok(found)
+}
+
+async fn signed_in(fleet: &Installed) -> Result<Crm> {
+    let mut crm = fleet.crm(TENANT)?;
+    crm.sign_in("owner@tenantry.example", PASSWORD).await?;
+    Ok(crm)
+}
+
+#[tokio::test]
+async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss_is_what_is_said()
+-> Result<()> {
+    let (fleet, _turn) = beside_others().await?;
+    fleet.apply(&small_tenant(TENANT, &fleet.release)).await?;
+    fleet.wait_ready(TENANT, READY).await?;
+    let (stop, writer) = write_on(owner(&fleet, TENANT).await?);
+    backed_up(&fleet).await?;
+    let shell = Shell::open(&fleet).await?;
+    println!("{}", shell.follow(&["What there is", "In place"], &[]).await?);
+    stop.send_replace(true);
+    let written = writer.await?;
+    fleet.wait_ready(TENANT, READY).await?;
+
+    let (name, status) = newest(&fleet).await?;
+    let lost = status.lost.clone().with_context(|| format!("{status:?}"))?;
+    let kept = found(&signed_in(&fleet).await?, &written).await?;
+    let second = Duration::from_secs(1);
+    for (record, kept) in written.iter().zip(&kept) {
+        // The status has whole seconds.
+        ensure!(
+            *kept || lost.from.0 <= record.acknowledged,
+            "{} was written before the backup, and is lost",
+            record.id
+        );
+        ensure!(
+            !*kept || record.sent <= lost.from.0 + second,
+            "{} was written after the backup, and is there",
+            record.id
+        );
+        ensure!(
+            record.acknowledged <= lost.to.0 + second,
+            "{} was written after the safety backup",
+            record.id
+        );
+    }
+    let (kept, gone): (Vec<_>, Vec<_>) = kept.into_iter().partition(|kept| *kept);
+    ensure!(!kept.is_empty() && !gone.is_empty(), "{} records are there, {} are not", kept.len(), gone.len());
+    println!("{} records are there, {} are lost as the status says: {lost:?}", kept.len(), gone.len());
+
+    let restore = ("restore", format!("tenantrestore/{name}"));
+    println!("{}", shell.follow(&["Taking it back"], &[restore]).await?);
+    fleet.wait_ready(TENANT, READY).await?;
+    let back = found(&signed_in(&fleet).await?, &written).await?;
+    ensure!(back.iter().all(|there| *there), "what was there before is not back");
+
+    by_hand(&fleet, &shell, &written).await?;
+    fleet.delete(TENANT, DONE).await
+}
+
+/// The newest backup is the one that was made before it was taken back, so the first records are in it.
+async fn by_hand(fleet: &Installed, shell: &Shell, written: &[Written]) -> Result<()> {
+    let postgres = images::test_postgres().await?;
+    let url = reqwest::Url::parse(&postgres.database_url())?;
+    let port = url.port().context("a port")?.to_string();
+    let mut variables =
+        vec![("PGHOST", "127.0.0.1".to_owned()), ("PGPORT", port), ("PGUSER", "postgres".to_owned())];
+    for (name, value) in postgres.environment().await? {
+        if name == "PATH" {
+            let both = std::env::split_paths(&value).chain(std::env::split_paths(&shell.path));
+            variables.push(("PATH", join_paths(both)?.to_string_lossy().into_owned()));
+        }
+    }
+    println!("{}", shell.follow(&["What there is", "By hand"], &variables).await?);
+    let database = format!("crm_{}", newest(fleet).await?.1.database_generation.unwrap_or_default() - 1);
+    let first = &written.first().context("nothing was written")?.id;
+    let check = format!("SELECT 1 / count(*) FROM company WHERE id = '{first}'");
+    postgres.sql(&database, &check).await.context("the first record is not in the dump")
+}
