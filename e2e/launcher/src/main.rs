@@ -13,8 +13,8 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// The workspace's own crates, but for this one, which is compiled elsewhere.
-const PACKAGES: [&str; 4] = ["crm-app", "e2e", "gateway-bench", "operator"];
+/// The workspace's own crates. This one too: the program is compiled elsewhere, but its tests are not.
+const PACKAGES: [&str; 5] = ["crm-app", "e2e", "gateway-bench", "launcher", "operator"];
 
 fn main() -> ExitCode {
     match run() {

@@ -236,6 +236,6 @@ async fn by_hand(fleet: &Installed, shell: &Shell, written: &[Written]) -> Resul
     println!("{}", shell.follow(&["What there is", "By hand"], &variables).await?);
     let database = format!("crm_{}", newest(fleet).await?.1.database_generation.unwrap_or_default() - 1);
     let first = &written.first().context("nothing was written")?.id;
-    let check = format!("SELECT 1 / count(*) FROM company WHERE id = '{first}'");
+    let check = format!("SELECT 1 / count(*) FROM crm.company WHERE id = '{first}'");
     postgres.sql(&database, &check).await.context("the first record is not in the dump")
 }

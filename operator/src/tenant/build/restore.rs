@@ -42,8 +42,11 @@ pub fn restore(
     let door = door(settings);
     let database = name_of(restore.generation);
     let current = tenant.databases.name();
+    // PostgreSQL cannot say how large its volume is, and a full one would stop the database that serves.
+    let volume_size = tenant.storage.value().to_string();
     let flags = [
         ("--current", current.as_str()),
+        ("--volume-size", volume_size.as_str()),
         ("--door", door.as_str()),
         ("--token-file", "/run/secrets/store/token"),
         ("--store", &backup.store),

@@ -107,7 +107,13 @@ async fn the_crm_stops_what_is_there_is_kept_and_the_backup_serves() {
     world.nodes_work();
     until_step(&mut world, "r1", "Restoring").await;
     let restore = world.api.get(&job(Component::Restore, "r1")).unwrap().to_string();
-    for flag in ["--database-name=crm_2\"", "--current=crm\"", "--backup=before:1970-01-01T00:00:00Z\""] {
+    let flags = [
+        "--database-name=crm_2\"",
+        "--current=crm\"",
+        "--volume-size=1073741824\"",
+        "--backup=before:1970-01-01T00:00:00Z\"",
+    ];
+    for flag in flags {
         assert!(restore.contains(flag), "{flag} in {restore}");
     }
     assert_eq!((annotation(&world, "database-generation"), crm(&world).0), (json!("1"), json!(0)));
