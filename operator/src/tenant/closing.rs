@@ -126,7 +126,7 @@ impl Closing {
 }
 
 /// Decides from what the tenant wants and what is there; `None` for a tenant that is not to stop.
-pub fn decide(tenant: &ValidTenant, seen: &Snapshot, now: Timestamp) -> Option<Closing> {
+pub fn decide(tenant: &ValidTenant, seen: &Snapshot, has_schema: bool, now: Timestamp) -> Option<Closing> {
     if tenant.state != State::Suspended {
         return None;
     }
@@ -134,7 +134,7 @@ pub fn decide(tenant: &ValidTenant, seen: &Snapshot, now: Timestamp) -> Option<C
     let since = facts.closing_since.unwrap_or(now);
     let stage = match (&tenant.backup, facts.final_backup) {
         // Without a schema there has never been any data.
-        _ if facts.schema_version.is_none() => Stage::Unneeded,
+        _ if !has_schema => Stage::Unneeded,
         (None, _) => Stage::Unneeded,
         (Some(_), Some(backup)) => after_backup(tenant, seen, backup, now),
         // It stopped before, and nothing has been written since. Of a tenant that is to be removed this must be certain.

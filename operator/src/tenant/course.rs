@@ -29,7 +29,7 @@ pub struct Course {
     pub running: String,
     /// The release for the Deployment; `None` when it must stay as it is because its Release object is gone.
     pub app: Option<ValidRelease>,
-    /// Version of the schema, as the last migration reported it.
+    /// Version of the schema, as the last migration reported it, or as it must be for the CRM to answer.
     pub schema_version: Option<i64>,
     /// The last migration Job that reported success.
     pub migrated: Option<String>,
@@ -77,7 +77,8 @@ pub fn decide(
     running_release: Option<&ValidRelease>,
     now: Timestamp,
 ) -> Course {
-    Course { closing: closing::decide(tenant, seen, now), ..way(tenant, seen, running_release, now) }
+    let way = way(tenant, seen, running_release, now);
+    Course { closing: closing::decide(tenant, seen, way.schema_version.is_some(), now), ..way }
 }
 
 fn way(
@@ -86,7 +87,12 @@ fn way(
     running_release: Option<&ValidRelease>,
     now: Timestamp,
 ) -> Course {
-    let namespace = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
+    let mut namespace = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
+    if namespace.schema_version.is_none() && answers(seen) {
+        // It answers only when it has found its schema, and that may be before the migration has said so: from here on
+        // there may be data in it.
+        namespace.schema_version = Some(running_release.unwrap_or(&tenant.release).schema_version);
+    }
     let ValidRelease { image, schema_version, .. } = &tenant.release;
     let generation = tenant.databases.current;
     let job = names::migration_job(image, *schema_version, &tenant.sign_in_secret, generation);
@@ -132,6 +138,10 @@ fn settled(tenant: &ValidTenant, schema_version: Option<i64>, migrated: Option<S
 fn goes_back(tenant: &ValidTenant, namespace: &NamespaceFacts) -> bool {
     namespace.release.is_some()
         && namespace.schema_version.is_some_and(|present| tenant.release.schema_version < present)
+}
+
+fn answers(seen: &Snapshot) -> bool {
+    seen.workload(Kind::Deployment, names::child::CRM).is_some_and(|app| 0 < app.ready)
 }
 
 fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {

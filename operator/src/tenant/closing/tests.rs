@@ -83,7 +83,7 @@ fn leaving() -> ValidTenant {
 }
 
 fn stage(tenant: &ValidTenant, seen: impl IntoIterator<Item = (Key, Child)>) -> Stage {
-    decide(tenant, &Snapshot::new(seen), at(100)).unwrap().stage
+    decide(tenant, &Snapshot::new(seen), true, at(100)).unwrap().stage
 }
 
 fn backup_job() -> String {
@@ -96,13 +96,13 @@ fn running(job: String) -> Attempt {
 
 #[test]
 fn a_tenant_that_is_not_to_stop_is_left_alone() {
-    assert_eq!(decide(&testing::valid_tenant(), &Snapshot::new([namespace(None, None)]), at(0)), None);
+    assert_eq!(decide(&testing::valid_tenant(), &Snapshot::new([namespace(None, None)]), true, at(0)), None);
 }
 
 #[test]
 fn without_data_or_backups_it_stops_at_once() {
-    let empty = child(Kind::Namespace, NAMESPACE, Facts::Namespace(NamespaceFacts::default().into()));
-    assert_eq!(stage(&suspended(), [empty]), Stage::Unneeded);
+    let seen = Snapshot::new([namespace(None, None), database(1)]);
+    assert_eq!(decide(&leaving(), &seen, false, at(100)).unwrap().stage, Stage::Unneeded);
     let without = ValidTenant { backup: None, ..suspended() };
     assert_eq!(stage(&without, [namespace(None, None), database(1), app(2, 2)]), Stage::Unneeded);
 }
@@ -118,7 +118,7 @@ fn first_everything_stops_that_could_write(#[case] app: (Key, Child), #[case] po
         child(Kind::Pod, "p", Facts::Pod(facts.into()))
     });
     let seen = [namespace(Some(50), None), database(1), app].into_iter().chain(pod);
-    let closing = decide(&suspended(), &Snapshot::new(seen), at(100)).unwrap();
+    let closing = decide(&suspended(), &Snapshot::new(seen), true, at(100)).unwrap();
     assert_eq!(closing, Closing { since: at(50), stage: Stage::Quiescing });
     assert!(closing.needs_database());
 }
@@ -128,7 +128,8 @@ fn then_a_backup_is_made_and_then_the_database_stops() {
     let before = [namespace(Some(50), None), database(1), app(0, 0)];
     assert_eq!(stage(&suspended(), before.clone()), Stage::BackingUp(running(backup_job())));
     let ended = [job(&backup_job(), Some(90)), pod(Component::Backup, &backup_job(), 0, BACKED_UP)];
-    let closing = decide(&suspended(), &Snapshot::new(before.into_iter().chain(ended)), at(100)).unwrap();
+    let closing =
+        decide(&suspended(), &Snapshot::new(before.into_iter().chain(ended)), true, at(100)).unwrap();
     assert_eq!(closing.stage, Stage::BackedUp { backup: BACKUP.into() });
     assert!(!closing.needs_database());
     let recorded = [namespace(Some(50), Some(BACKUP)), database(0), app(0, 0)];
@@ -145,7 +146,7 @@ fn the_backup_of_an_earlier_stop_is_not_that_of_this_one() {
         job(&earlier, Some(20)),
         pod(Component::Backup, &earlier, 0, BACKED_UP),
     ];
-    let closing = decide(&suspended(), &Snapshot::new(seen.clone()), at(100)).unwrap();
+    let closing = decide(&suspended(), &Snapshot::new(seen.clone()), true, at(100)).unwrap();
     assert_eq!(closing.stage, Stage::BackingUp(running(backup_job())));
     let seen = Snapshot::new(seen);
     assert_eq!(unwanted(Some(&closing), &seen), [(earlier.as_str(), format!("uid-{earlier}").as_str())]);
@@ -159,7 +160,7 @@ fn a_backup_that_failed_is_made_again_after_a_while(#[case] finished: i64, #[cas
     let failed = pod(Component::Backup, &backup_job(), 1, r#"{"code":"DoorUnreachable"}"#);
     let seen =
         [namespace(Some(50), None), database(1), app(0, 0), job(&backup_job(), Some(finished)), failed];
-    let closing = decide(&suspended(), &Snapshot::new(seen.clone()), at(100)).unwrap();
+    let closing = decide(&suspended(), &Snapshot::new(seen.clone()), true, at(100)).unwrap();
     let failure = Some("DoorUnreachable".to_owned());
     assert_eq!(closing.stage, Stage::BackingUp(Attempt { job: backup_job(), step, failure }));
     assert!(closing.needs_database() && closing.job().is_none());

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     cluster::{
         cache::{Child, Key},
-        facts::{ContainerFacts, Ended, Facts, Finished, JobFacts, PodFacts},
+        facts::{ContainerFacts, Ended, Facts, Finished, JobFacts, PodFacts, WorkloadFacts},
     },
     testing,
 };
@@ -84,6 +84,33 @@ fn a_first_start_does_everything_at_once() {
 fn before_the_first_schema_the_wanted_release_is_started_whatever_was_tried_before() {
     let course = decided(&tenant("r2", 2), [namespace(Some("r1"), None, None)], 0);
     assert_eq!((course.running.as_str(), course.app.unwrap().name.as_str()), ("r2", "r2"));
+}
+
+/// The app starts beside its first migration, and may answer before that has said that it is done. A tenant that is deleted
+/// just then has data.
+#[test]
+fn a_crm_that_answers_has_its_schema() {
+    let answers = |ready| {
+        let facts = WorkloadFacts { wanted: 1, ready, ..WorkloadFacts::default() };
+        [
+            namespace(Some("r1"), None, None),
+            child(Kind::Deployment, names::child::CRM, Facts::Workload(facts)),
+        ]
+    };
+    let course = decided(&tenant("r1", 1), answers(1), 0);
+    assert_eq!((course.schema_version, course.migrated.as_ref()), (Some(1), None));
+    assert_eq!(course.migration.unwrap().step, Step::Run, "its report is still to come");
+    assert_eq!(decided(&tenant("r1", 1), answers(0), 0).schema_version, None);
+    assert_eq!(
+        decided(&tenant("r2", 2), answers(1), 0).running,
+        "r1",
+        "what serves goes on until r2 has its schema"
+    );
+
+    let leaving = ValidTenant { state: State::Suspended, leaving: true, ..tenant("r1", 1) };
+    let stage = |seen| decided(&leaving, seen, 0).closing.unwrap().stage;
+    assert_eq!(stage(answers(1)), closing::Stage::Quiescing);
+    assert_eq!(stage(answers(0)), closing::Stage::Unneeded);
 }
 
 #[test]
