@@ -72,7 +72,7 @@ async fn destroy_key(
     if let Some(name) = &tombstone.spec.key_secret {
         let key: Option<Secret> = cluster.get(keys_namespace, name).await?;
         if let Some(uid) = key.and_then(|key| key.metadata.uid) {
-            cluster.delete::<Secret>(keys_namespace, name, &uid).await?;
+            cluster.delete::<Secret>(keys_namespace, name, &uid.into()).await?;
         }
     }
     let mut all = tombstone.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();

@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::{ResourceExt, core::ObjectMeta};
+use smol_str::SmolStr;
 
 use crate::{
     cluster::{
@@ -17,22 +18,33 @@ use crate::{
             ChildKind, ClaimFacts, Facts, JobFacts, Kind, NamespaceFacts, PodFacts, RouteFacts, WorkloadFacts,
         },
         fingerprint,
+        uid::Uid,
     },
     names,
 };
 
 /// Where a child stands. Ordered by namespace first, so that one tenant's children are neighbours.
+///
+/// There is one of these for each child: short names stand in it without an allocation of their own, and long ones are shared
+/// by its copies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace; for a Namespace its own name.
-    pub namespace: String,
+    pub namespace: SmolStr,
     /// The kind.
     pub kind: Kind,
     /// The name.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl Key {
+    /// Where an object stands.
+    pub fn of<K: ChildKind>(object: &K) -> Self {
+        let name = object.name_any();
+        let namespace = object.meta().namespace.as_ref().unwrap_or(&name).into();
+        Self { namespace, kind: K::KIND, name: name.into() }
+    }
+
     /// The tenant whose namespace this is. Not by the child's label, which somebody may have changed.
     pub fn tenant(&self) -> Option<String> {
         names::tenant_of(&self.namespace).map(str::to_owned)
@@ -43,7 +55,7 @@ impl Key {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     /// Identity, for preconditions.
-    pub uid: String,
+    pub uid: Uid,
     /// Version, to tell newer from older.
     pub version: u64,
     /// What we own of it.
@@ -59,18 +71,16 @@ pub struct Child {
 impl Child {
     /// Takes from an object what is kept of it.
     pub fn of<K: ChildKind>(object: &K) -> Result<(Key, Self), serde_json::Error> {
-        let name = object.name_any();
-        let namespace = object.namespace().unwrap_or_else(|| name.clone());
         let managed = object.meta().managed_fields.as_deref();
         let child = Self {
-            uid: object.uid().unwrap_or_default(),
+            uid: object.meta().uid.as_deref().unwrap_or_default().into(),
             version: version_of(object),
             fingerprint: fingerprint::of_live(object, managed, names::FIELD_MANAGER)?,
             created: object.meta().creation_timestamp.as_ref().map(|time| time.0),
             deleting: object.meta().deletion_timestamp.is_some(),
             facts: object.facts(),
         };
-        Ok((Key { namespace, kind: K::KIND, name }, child))
+        Ok((Key::of(object), child))
     }
 }
 
@@ -132,7 +142,7 @@ impl Snapshot {
     /// What is kept of a StatefulSet or Deployment.
     pub fn workload(&self, kind: Kind, name: &str) -> Option<&WorkloadFacts> {
         match &self.get(kind, name)?.facts {
-            Facts::Workload(facts) => Some(facts),
+            Facts::Workload(facts) => Some(facts.as_ref()),
             _ => None,
         }
     }
@@ -148,7 +158,7 @@ impl Snapshot {
     /// What is kept of a volume claim.
     pub fn claim(&self, name: &str) -> Option<&ClaimFacts> {
         match &self.get(Kind::PersistentVolumeClaim, name)?.facts {
-            Facts::Claim(facts) => Some(facts),
+            Facts::Claim(facts) => Some(facts.as_ref()),
             _ => None,
         }
     }
@@ -156,7 +166,7 @@ impl Snapshot {
     /// What is kept of the HTTPRoutes, by name.
     pub fn http_routes(&self) -> impl Iterator<Item = (&str, &RouteFacts)> {
         self.of_kind(Kind::HttpRoute).filter_map(|(key, child)| match &child.facts {
-            Facts::Route(facts) => Some((key.name.as_str(), facts)),
+            Facts::Route(facts) => Some((key.name.as_str(), facts.as_ref())),
             _ => None,
         })
     }
@@ -188,7 +198,7 @@ struct Inner {
     children: BTreeMap<Key, Arc<Child>>,
     /// Uids of the children that went last, and the version as of which they were gone: the answer to a write may come
     /// after the news that its object is gone. A later version is of one that is back, because it lost our label only.
-    gone: VecDeque<(String, u64)>,
+    gone: VecDeque<(Uid, u64)>,
     /// Kinds that the cluster does not know, as their watches found out.
     unserved: BTreeSet<Kind>,
 }
@@ -213,13 +223,13 @@ impl Cache {
     }
 
     /// Forgets a child that is gone as of `version`, unless a later one of that name is known.
-    pub fn remove(&self, key: &Key, uid: &str, version: u64) {
+    pub fn remove(&self, key: &Key, uid: &Uid, version: u64) {
         let mut inner = self.lock();
         if inner.gone.len() == REMEMBERED_GONE {
             inner.gone.pop_front();
         }
-        inner.gone.push_back((uid.to_owned(), version));
-        if inner.children.get(key).is_some_and(|known| known.uid == uid && known.version <= version) {
+        inner.gone.push_back((uid.clone(), version));
+        if inner.children.get(key).is_some_and(|known| known.uid == *uid && known.version <= version) {
             inner.children.remove(key);
         }
     }
@@ -252,7 +262,7 @@ impl Cache {
 
     /// All children in one namespace, and the namespace.
     pub fn snapshot(&self, namespace: &str) -> Snapshot {
-        let from = Key { namespace: namespace.to_owned(), kind: Kind::Namespace, name: String::new() };
+        let from = Key { namespace: namespace.into(), kind: Kind::Namespace, name: SmolStr::default() };
         let inner = self.lock();
         let children = inner
             .children
@@ -303,9 +313,9 @@ mod tests {
         let at = key("tenant-acme", Kind::Service, "crm");
         cache.put(at.clone(), child("a", 5));
         cache.put(at.clone(), child("b", 7));
-        cache.remove(&at, "a", 6);
+        cache.remove(&at, &"a".into(), 6);
         assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_some());
-        cache.remove(&at, "b", 10);
+        cache.remove(&at, &"b".into(), 10);
         assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_none());
         assert!(!cache.put(at, child("b", 9)), "an answer that comes late brings nothing back");
     }
@@ -316,9 +326,9 @@ mod tests {
         let at = key("tenant-acme", Kind::Service, "crm");
         cache.put(at.clone(), child("a", 5));
         // Without the label it leaves the watch, which says that it is gone.
-        cache.remove(&at, "a", 6);
+        cache.remove(&at, &"a".into(), 6);
         assert!(cache.put(at.clone(), child("a", 7)));
-        cache.remove(&at, "a", 6);
+        cache.remove(&at, &"a".into(), 6);
         assert!(cache.snapshot("tenant-acme").get(Kind::Service, "crm").is_some(), "the news came late");
     }
 

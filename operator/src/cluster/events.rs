@@ -1,12 +1,14 @@
 //! Kubernetes events from outcomes: what `kubectl describe tenant` shows.
 
+use std::sync::{Mutex, PoisonError};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Resource,
-    runtime::events::{Event, EventType},
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder},
 };
 
-use crate::{api::Tenant, cluster::Cluster};
+use crate::{api::Tenant, cluster::Cluster, names};
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,39 @@ pub enum Severity {
 
 /// The API's limit for an event's text, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
+
+/// So many events are remembered at most, to make a series of what is repeated.
+const REMEMBERED: usize = 64;
+
+/// Publishes events, and turns those that are repeated into a series.
+///
+/// A recorder keeps every event whole for six minutes, and a fleet that is made has thousands of them in that time. What is
+/// repeated follows closely, so it is enough to remember the last few.
+pub(super) struct Announcer {
+    client: Client,
+    current: Mutex<(Recorder, usize)>,
+}
+
+impl Announcer {
+    pub(super) fn new(client: Client) -> Self {
+        let current = Mutex::new((Self::recorder(&client), 0));
+        Self { client, current }
+    }
+
+    /// The recorder for one more event.
+    fn next(&self) -> Recorder {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.1 == REMEMBERED {
+            *current = (Self::recorder(&self.client), 0);
+        }
+        current.1 += 1;
+        current.0.clone()
+    }
+
+    fn recorder(client: &Client) -> Recorder {
+        Recorder::new(client.clone(), names::OPERATOR.to_owned().into())
+    }
+}
 
 impl Cluster {
     /// Publishes an event about a tenant; repeated ones become a series.
@@ -47,7 +82,7 @@ impl Cluster {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        if let Err(error) = self.announcer.next().publish(&event, about).await {
             tracing::warn!(error = %error, reason, "event was not published");
         }
     }

@@ -70,15 +70,15 @@ pub enum Facts {
     /// Of a Namespace.
     Namespace(Box<NamespaceFacts>),
     /// Of a StatefulSet or Deployment.
-    Workload(WorkloadFacts),
+    Workload(Box<WorkloadFacts>),
     /// Of a Pod.
     Pod(Box<PodFacts>),
     /// Of a Job.
     Job(Box<JobFacts>),
     /// Of a PersistentVolumeClaim.
-    Claim(ClaimFacts),
+    Claim(Box<ClaimFacts>),
     /// Of an HTTPRoute.
-    Route(RouteFacts),
+    Route(Box<RouteFacts>),
 }
 
 /// What is kept of a Namespace.
@@ -277,14 +277,14 @@ impl ChildKind for StatefulSet {
 
     fn facts(&self) -> Facts {
         let status = self.status.clone().unwrap_or_default();
-        Facts::Workload(WorkloadFacts {
+        Facts::Workload(Box::new(WorkloadFacts {
             wanted: self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
             replicas: status.replicas,
             updated: status.updated_replicas.unwrap_or(0),
             ready: status.ready_replicas.unwrap_or(0),
             observed: is_observed(&self.metadata, status.observed_generation),
             ..WorkloadFacts::default()
-        })
+        }))
     }
 }
 
@@ -299,7 +299,7 @@ impl ChildKind for Deployment {
             .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
             .and_then(|condition| condition.message.clone());
         let generation = self.annotations().get(names::DATABASE_GENERATION);
-        Facts::Workload(WorkloadFacts {
+        Facts::Workload(Box::new(WorkloadFacts {
             wanted: self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
             replicas: status.replicas.unwrap_or(0),
             updated: status.updated_replicas.unwrap_or(0),
@@ -307,7 +307,7 @@ impl ChildKind for Deployment {
             observed: is_observed(&self.metadata, status.observed_generation),
             refusal,
             database_generation: generation.and_then(|text| text.parse().ok()),
-        })
+        }))
     }
 }
 
@@ -337,11 +337,11 @@ impl ChildKind for PersistentVolumeClaim {
     fn facts(&self) -> Facts {
         let spec = self.spec.as_ref();
         let requests = spec.and_then(|spec| spec.resources.as_ref()).and_then(|r| r.requests.as_ref());
-        Facts::Claim(ClaimFacts {
+        Facts::Claim(Box::new(ClaimFacts {
             bound: self.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound"),
             class: spec.and_then(|spec| spec.storage_class_name.clone()),
             requested: requests.and_then(|requests| requests.get("storage")).map(|size| size.0.clone()),
-        })
+        }))
     }
 }
 
@@ -349,7 +349,7 @@ impl ChildKind for HttpRoute {
     const KIND: Kind = Kind::HttpRoute;
 
     fn facts(&self) -> Facts {
-        Facts::Route(RouteFacts { refusal: self.refusal() })
+        Facts::Route(Box::new(RouteFacts { refusal: self.refusal() }))
     }
 }
 

@@ -63,6 +63,7 @@ pub mod facts;
 pub mod fingerprint;
 pub mod http_route;
 pub mod repairs;
+pub mod uid;
 pub mod watch;
 pub mod write;
 
@@ -73,15 +74,14 @@ mod read;
 
 use std::sync::Arc;
 
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use events::{Severity, truncated};
 pub use patience::client;
 
 use crate::{
-    cluster::{cache::Cache, repairs::Repairs},
-    names,
+    cluster::{cache::Cache, events::Announcer, repairs::Repairs},
     process::{lease::Term, metrics::Metrics},
 };
 
@@ -98,7 +98,7 @@ pub struct Cluster {
     cache: Arc<Cache>,
     repairs: Arc<Repairs>,
     metrics: Arc<Metrics>,
-    recorder: Recorder,
+    announcer: Arc<Announcer>,
     term: Option<Term>,
     /// One for each request that may be under way.
     places: Arc<Semaphore>,
@@ -107,9 +107,17 @@ pub struct Cluster {
 impl Cluster {
     /// A door with an empty cache.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        let recorder = Recorder::new(client.clone(), names::OPERATOR.to_owned().into());
+        let announcer = Arc::new(Announcer::new(client.clone()));
         let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
-        Self { client, cache: Arc::default(), repairs: Arc::default(), metrics, recorder, term: None, places }
+        Self {
+            client,
+            cache: Arc::default(),
+            repairs: Arc::default(),
+            metrics,
+            announcer,
+            term: None,
+            places,
+        }
     }
 
     /// The same door, through which nothing is written any more once the term is over.
@@ -245,6 +253,7 @@ mod tests {
     use tokio::time::{Duration, Instant};
 
     use super::*;
+    use crate::names;
     use crate::testing::fake_api::FakeApi;
 
     #[tokio::test]

@@ -99,9 +99,8 @@ fn take<K: ChildKind>(cluster: &Cluster, changed: &impl Fn(String), object: &K) 
 }
 
 fn forget<K: ChildKind>(cluster: &Cluster, changed: &impl Fn(String), object: &K) {
-    let name = object.name_any();
-    let namespace = object.namespace().unwrap_or_else(|| name.clone());
-    let key = Key { namespace, kind: K::KIND, name };
-    cluster.cache.remove(&key, &object.uid().unwrap_or_default(), version_of(object));
+    let key = Key::of(object);
+    let uid = object.meta().uid.as_deref().unwrap_or_default().into();
+    cluster.cache.remove(&key, &uid, version_of(object));
     key.tenant().into_iter().for_each(changed);
 }

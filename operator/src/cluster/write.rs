@@ -23,6 +23,7 @@ use crate::{
         facts::ChildKind,
         fingerprint,
         read::apply_params,
+        uid::Uid,
     },
     malformed::Guarded,
     names,
@@ -78,10 +79,9 @@ impl Cluster {
             Some(child) if child.fingerprint == wanted => return Ok(Applied::Unchanged),
             _ => (),
         }
-        let namespace = desired.namespace().unwrap_or_else(|| name.clone());
-        let key = Key { namespace, kind: K::KIND, name };
+        let key = Key::of(desired);
         if self.repairs.is_contested(&key, wanted, Instant::now()) {
-            let Key { namespace, name, .. } = key;
+            let (name, namespace) = (key.name.into(), key.namespace.into());
             return Err(Error::Contested { kind: K::kind(&()).into_owned(), name, namespace });
         }
         let (params, patch) = (apply_params(names::FIELD_MANAGER), Patch::Apply(desired));
@@ -108,7 +108,7 @@ impl Cluster {
     }
 
     /// Deletes exactly that object; one that is gone, or another of the same name, is success.
-    pub async fn delete<K>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error>
+    pub async fn delete<K>(&self, namespace: &str, name: &str, uid: &Uid) -> Result<(), Error>
     where
         K: ChildKind + Resource<Scope = NamespaceResourceScope>,
     {
@@ -116,13 +116,13 @@ impl Cluster {
     }
 
     /// Deletes exactly that namespace with everything in it.
-    pub async fn delete_namespace(&self, name: &str, uid: &str) -> Result<(), Error> {
+    pub async fn delete_namespace(&self, name: &str, uid: &Uid) -> Result<(), Error> {
         self.delete_from(&Api::<Namespace>::all(self.client.clone()), name, uid).await
     }
 
-    async fn delete_from<K: ChildKind>(&self, api: &Api<K>, name: &str, uid: &str) -> Result<(), Error> {
+    async fn delete_from<K: ChildKind>(&self, api: &Api<K>, name: &str, uid: &Uid) -> Result<(), Error> {
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
@@ -144,13 +144,13 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
-        uid: &str,
+        uid: &Uid,
         entitlement: &str,
     ) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let patch = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "uid": uid, "annotations": {names::ENTITLEMENT_ANNOTATION: entitlement}},
+            "metadata": {"name": name, "uid": uid.to_string(), "annotations": {names::ENTITLEMENT_ANNOTATION: entitlement}},
         });
         let params = apply_params(names::FIELD_MANAGER);
         match self.write::<Pod, _>("apply", name, api.patch(name, &params, &Patch::Apply(&patch))).await {
@@ -315,7 +315,7 @@ mod tests {
             json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "crm-0", "uid": "another"}}),
         );
         let cluster = Cluster::new(api.client(), Arc::new(Metrics::new().unwrap()));
-        cluster.annotate_pod("tenant-acme", "crm-0", "first", "{}").await.unwrap();
+        cluster.annotate_pod("tenant-acme", "crm-0", &"first".into(), "{}").await.unwrap();
         assert!(api.get(path).unwrap()["metadata"]["annotations"].is_null());
     }
 
@@ -328,7 +328,7 @@ mod tests {
         });
         api.put(path, json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}));
         let cluster = Cluster::new(api.client(), Arc::new(Metrics::new().unwrap()));
-        cluster.delete::<PersistentVolumeClaim>("tenant-acme", "database", "u").await.unwrap();
+        cluster.delete::<PersistentVolumeClaim>("tenant-acme", "database", &"u".into()).await.unwrap();
         let seen = cluster.cache().snapshot("tenant-acme");
         assert!(seen.get(Kind::PersistentVolumeClaim, "database").is_some_and(|claim| claim.deleting));
     }

@@ -307,7 +307,7 @@ async fn remove_superseded(
 async fn delete_secret(ctx: &Context, tenant: &ValidTenant, name: &str) -> Result<(), Error> {
     let live: Option<Secret> = ctx.cluster.get(&tenant.namespace, name).await.map_err(Error::Cluster)?;
     let Some(uid) = live.and_then(|secret| secret.metadata.uid) else { return Ok(()) };
-    ctx.cluster.delete::<Secret>(&tenant.namespace, name, &uid).await.map_err(Error::Cluster)
+    ctx.cluster.delete::<Secret>(&tenant.namespace, name, &uid.into()).await.map_err(Error::Cluster)
 }
 
 /// Kind and name of all children that there should be, of those kinds that are pruned. The CronJobs of backups and drills should
@@ -349,7 +349,7 @@ async fn prune(
         kinds.contains(&key.kind)
             && !child.deleting
             && child.fingerprint != fingerprint::NONE
-            && !wanted.contains(&(key.kind, key.name.clone()))
+            && !wanted.iter().any(|(kind, name)| *kind == key.kind && *name == key.name)
     });
     let (cluster, namespace) = (&ctx.cluster, &tenant.namespace);
     #[cfg(feature = "mutants")]

@@ -16,6 +16,7 @@ use crate::{
         Severity,
         cache::{Child, Key, Snapshot},
         facts::Kind,
+        uid::Uid,
     },
     names::{self, Component, TENANT_FINALIZER, child},
     tenant::{Context, Error, Progress, observe::NamespaceState},
@@ -128,7 +129,7 @@ async fn next_step(
     Ok(())
 }
 
-async fn delete(ctx: &Context, key: &Key, uid: &str) -> Result<(), Error> {
+async fn delete(ctx: &Context, key: &Key, uid: &Uid) -> Result<(), Error> {
     let (cluster, namespace, name) = (&ctx.cluster, &key.namespace, &key.name);
     let deleted = match key.kind {
         Kind::Deployment => cluster.delete::<Deployment>(namespace, name, uid).await,

@@ -11,6 +11,7 @@ use crate::{
     cluster::{
         cache::Snapshot,
         facts::{Kind, PodFacts},
+        uid::Uid,
     },
     names::{self, Component, child},
     tenant::{
@@ -207,7 +208,7 @@ fn is_stopped(seen: &Snapshot) -> bool {
 }
 
 /// Jobs of a stopping that is over, and those that are to be made again: names and uids.
-pub fn unwanted<'a>(closing: Option<&Closing>, seen: &'a Snapshot) -> Vec<(&'a str, &'a str)> {
+pub fn unwanted<'a>(closing: Option<&Closing>, seen: &'a Snapshot) -> Vec<(&'a str, &'a Uid)> {
     let ours = |name: &str| name.starts_with(child::FINAL_BACKUP) || name.starts_with(child::FINAL_DRILL);
     let stays = |name: &str| {
         closing.is_some_and(|closing| match &closing.stage {
@@ -221,7 +222,7 @@ pub fn unwanted<'a>(closing: Option<&Closing>, seen: &'a Snapshot) -> Vec<(&'a s
     };
     seen.of_kind(Kind::Job)
         .filter(|(key, job)| ours(&key.name) && !job.deleting && !stays(&key.name))
-        .map(|(key, job)| (key.name.as_str(), job.uid.as_str()))
+        .map(|(key, job)| (key.name.as_str(), &job.uid))
         .collect()
 }
 

@@ -10,6 +10,7 @@ use crate::{
     cluster::{
         cache::Snapshot,
         facts::{Kind, NamespaceFacts},
+        uid::Uid,
     },
     names::{self, Component},
     tenant::{
@@ -162,10 +163,10 @@ fn step(tenant: &ValidTenant, seen: &Snapshot, job: &str, now: Timestamp) -> Ste
 
 /// The migration Jobs that are no longer wanted. The one that reported success last stays, for its log.
 pub fn superseded<'a>(tenant: &ValidTenant, course: &Course, seen: &'a Snapshot) -> Vec<Superseded<'a>> {
-    let wanted = |name: &String| {
-        course.migrated.as_ref() == Some(name)
+    let wanted = |name: &str| {
+        course.migrated.as_deref() == Some(name)
             || course.migration.as_ref().is_some_and(|migration| {
-                migration.job == *name && matches!(migration.step, Step::Run | Step::RestAfterFailure { .. })
+                migration.job == name && matches!(migration.step, Step::Run | Step::RestAfterFailure { .. })
             })
     };
     seen.of_kind(Kind::Job)
@@ -186,7 +187,7 @@ pub struct Superseded<'a> {
     /// Its name.
     pub job: &'a str,
     /// Its uid.
-    pub uid: &'a str,
+    pub uid: &'a Uid,
     /// The Secret with a sign-in link that nobody needs any more.
     pub sign_in: Option<&'a str>,
 }

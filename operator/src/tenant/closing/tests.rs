@@ -22,7 +22,7 @@ fn at(second: i64) -> Timestamp {
 
 fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
     let child = Child {
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").into(),
         version: 1,
         fingerprint: 1,
         created: None,
@@ -44,7 +44,7 @@ fn namespace(since: Option<i64>, final_backup: Option<&str>) -> (Key, Child) {
 
 fn workload(kind: Kind, name: &str, wanted: i32, replicas: i32) -> (Key, Child) {
     let facts = WorkloadFacts { wanted, replicas, observed: true, ..WorkloadFacts::default() };
-    child(kind, name, Facts::Workload(facts))
+    child(kind, name, Facts::Workload(facts.into()))
 }
 
 fn database(wanted: i32) -> (Key, Child) {
@@ -149,7 +149,7 @@ fn the_backup_of_an_earlier_stop_is_not_that_of_this_one() {
     let closing = decide(&suspended(), &Snapshot::new(seen.clone()), true, at(100)).unwrap();
     assert_eq!(closing.stage, Stage::BackingUp(running(backup_job())));
     let seen = Snapshot::new(seen);
-    assert_eq!(unwanted(Some(&closing), &seen), [(earlier.as_str(), format!("uid-{earlier}").as_str())]);
+    assert_eq!(unwanted(Some(&closing), &seen), [(earlier.as_str(), &format!("uid-{earlier}").into())]);
     assert_eq!(unwanted(None, &seen).len(), 1, "and when the tenant runs again");
 }
 

@@ -17,7 +17,7 @@ fn at(second: i64) -> Timestamp {
 
 fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
     let child = Child {
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").into(),
         version: 1,
         fingerprint: 1,
         created: Some(at(0)),
@@ -94,7 +94,7 @@ fn a_crm_that_answers_has_its_schema() {
         let facts = WorkloadFacts { wanted: 1, ready, ..WorkloadFacts::default() };
         [
             namespace(Some("r1"), None, None),
-            child(Kind::Deployment, names::child::CRM, Facts::Workload(facts)),
+            child(Kind::Deployment, names::child::CRM, Facts::Workload(facts.into())),
         ]
     };
     let course = decided(&tenant("r1", 1), answers(1), 0);
@@ -184,7 +184,7 @@ fn a_job_goes_when_another_has_reported_and_its_link_with_it() {
     let old = superseded(&tenant, &course, &seen);
     let expected = Superseded {
         job: "migrate-old",
-        uid: "uid-migrate-old",
+        uid: &"uid-migrate-old".into(),
         sign_in: Some("first-sign-in-of-migrate-old"),
     };
     assert_eq!(old, [expected]);

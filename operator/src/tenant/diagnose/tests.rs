@@ -45,7 +45,7 @@ fn ended(reason: &str, message: &str) -> PodFacts {
 
 fn app_with(pod: PodFacts) -> Verdict {
     let seen = Snapshot::new([
-        child(Kind::Deployment, "crm", Facts::Workload(workload(0))),
+        child(Kind::Deployment, "crm", Facts::Workload(workload(0).into())),
         child(Kind::Pod, "crm-1", Facts::Pod(pod.into())),
     ]);
     app(&seen, NAMESPACE, at(1))
@@ -89,7 +89,7 @@ fn one_restart_is_forgiven_while_the_container_runs() {
 #[case::nothing(workload(0), "Provisioning")]
 #[case::refused(WorkloadFacts { refusal: Some("pods \"x\" is forbidden: exceeded quota: tenant".into()), ..workload(0) }, "QuotaExceeded")]
 fn a_rollout_is_done_when_only_new_pods_answer(#[case] facts: WorkloadFacts, #[case] reason: &str) {
-    let seen = Snapshot::new([child(Kind::Deployment, "crm", Facts::Workload(facts))]);
+    let seen = Snapshot::new([child(Kind::Deployment, "crm", Facts::Workload(facts.into()))]);
     assert_eq!(app(&seen, NAMESPACE, at(1)).reason, reason);
 }
 
@@ -114,8 +114,8 @@ fn a_volume_that_does_not_come_is_explained(
         ..PodFacts::default()
     };
     let seen = Snapshot::new([
-        child(Kind::StatefulSet, "database", Facts::Workload(workload(0))),
-        child(Kind::PersistentVolumeClaim, "database", Facts::Claim(claim)),
+        child(Kind::StatefulSet, "database", Facts::Workload(workload(0).into())),
+        child(Kind::PersistentVolumeClaim, "database", Facts::Claim(claim.into())),
         child(Kind::Pod, "database-0", Facts::Pod(pod.into())),
     ]);
     let verdict = database(&seen, NAMESPACE, missing, at(now));
@@ -126,7 +126,7 @@ fn a_volume_that_does_not_come_is_explained(
 #[test]
 fn a_controller_that_makes_no_pod_is_told_after_a_while() {
     let facts = WorkloadFacts { replicas: 0, updated: 0, ..workload(0) };
-    let seen = Snapshot::new([child(Kind::StatefulSet, "database", Facts::Workload(facts))]);
+    let seen = Snapshot::new([child(Kind::StatefulSet, "database", Facts::Workload(facts.into()))]);
     assert_eq!(database(&seen, NAMESPACE, false, at(5)).reason, "Provisioning");
     assert_eq!(database(&seen, NAMESPACE, false, at(31)).reason, "PodRefused");
 }
@@ -134,7 +134,7 @@ fn a_controller_that_makes_no_pod_is_told_after_a_while() {
 #[test]
 fn a_stopped_part_is_stopped_when_its_pods_are_gone() {
     let facts = WorkloadFacts { wanted: 0, ..WorkloadFacts::default() };
-    let set = child(Kind::Deployment, "crm", Facts::Workload(facts));
+    let set = child(Kind::Deployment, "crm", Facts::Workload(facts.into()));
     let pod = child(
         Kind::Pod,
         "crm-1",

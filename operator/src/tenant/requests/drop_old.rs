@@ -136,7 +136,7 @@ mod tests {
                 facts: Facts::Job(JobFacts { finished, ..JobFacts::default() }.into()),
             };
             let name = names::drop_job("uid", *generation);
-            (Key { namespace: "tenant-acme".into(), kind: Kind::Job, name }, child)
+            (Key { namespace: "tenant-acme".into(), kind: Kind::Job, name: name.into() }, child)
         }))
     }
 

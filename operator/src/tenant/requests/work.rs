@@ -78,7 +78,7 @@ mod tests {
 
     fn child(kind: Kind, name: &str, created: i64, facts: Facts) -> (Key, Child) {
         let child = Child {
-            uid: format!("uid-{name}"),
+            uid: format!("uid-{name}").into(),
             version: 1,
             fingerprint: 1,
             created: Some(at(created)),

@@ -80,7 +80,7 @@ fn stopped(jobs: Vec<(String, Option<bool>, Option<&'static str>)>) -> Stage {
 
 fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
     let child = Child {
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").into(),
         version: 1,
         fingerprint: 1,
         created: Some(at(0)),
@@ -107,7 +107,7 @@ fn pod(name: &str, component: &str, job: Option<&str>, said: Option<(bool, &str)
 }
 
 fn workload(wanted: i32, ready: i32, database_generation: Option<i64>) -> Facts {
-    Facts::Workload(WorkloadFacts {
+    let facts = WorkloadFacts {
         wanted,
         replicas: ready,
         updated: ready,
@@ -115,7 +115,8 @@ fn workload(wanted: i32, ready: i32, database_generation: Option<i64>) -> Facts 
         observed: true,
         database_generation,
         ..WorkloadFacts::default()
-    })
+    };
+    Facts::Workload(facts.into())
 }
 
 impl Stage {

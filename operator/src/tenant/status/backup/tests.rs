@@ -37,9 +37,10 @@ fn pod(created: &str, exit_code: i32, message: &str) -> (Key, Child) {
         }],
         ..PodFacts::default()
     };
-    let key = Key { namespace: "tenant-acme".into(), kind: Kind::Pod, name: format!("backup-{created}") };
+    let key =
+        Key { namespace: "tenant-acme".into(), kind: Kind::Pod, name: format!("backup-{created}").into() };
     let child = Child {
-        uid: created.to_owned(),
+        uid: created.into(),
         version: 1,
         fingerprint: 0,
         created: Some(time(created)),

@@ -32,9 +32,10 @@ fn pod(created: &str, exit_code: i32, message: &str) -> (Key, Child) {
         ],
         ..PodFacts::default()
     };
-    let key = Key { namespace: "tenant-acme".into(), kind: Kind::Pod, name: format!("drill-{created}") };
+    let key =
+        Key { namespace: "tenant-acme".into(), kind: Kind::Pod, name: format!("drill-{created}").into() };
     let child = Child {
-        uid: created.to_owned(),
+        uid: created.into(),
         version: 1,
         fingerprint: 0,
         created: Some(time(created)),
