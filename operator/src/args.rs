@@ -91,7 +91,7 @@ pub struct RunArgs {
     #[arg(long, env = "TENANTRY_IDENTITY")]
     pub identity: Option<String>,
     /// How many tenants are worked on at the same time.
-    #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 8)]
     pub concurrency: u16,
 }
 

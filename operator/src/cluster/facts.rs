@@ -151,8 +151,8 @@ pub struct PodFacts {
 pub struct ContainerFacts {
     /// Its name.
     pub name: String,
-    /// Its image, as the spec names it.
-    pub image: String,
+    /// Its image, while the container waits or after it has failed: a message may have to name it.
+    pub image: Option<String>,
     /// Why it does not run yet: reason and message of the kubelet.
     pub waiting: Option<(String, String)>,
     /// It runs.
@@ -381,15 +381,17 @@ impl ChildKind for Pod {
 fn container_facts(status: &ContainerStatus) -> ContainerFacts {
     let state = status.state.clone().unwrap_or_default();
     let last = status.last_state.clone().unwrap_or_default();
+    let ended = ended(&state).or_else(|| ended(&last));
+    let is_in_trouble = state.waiting.is_some() || ended.as_ref().is_some_and(|ended| ended.exit_code != 0);
     ContainerFacts {
         name: status.name.clone(),
-        image: status.image.clone(),
+        image: is_in_trouble.then(|| status.image.clone()),
         waiting: state
             .waiting
             .as_ref()
             .map(|w| (w.reason.clone().unwrap_or_default(), w.message.clone().unwrap_or_default())),
         running: state.running.is_some(),
-        ended: ended(&state).or_else(|| ended(&last)),
+        ended,
         restarts: status.restart_count,
     }
 }

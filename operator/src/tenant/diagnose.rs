@@ -178,7 +178,7 @@ fn of_container(pod: &str, container: &ContainerFacts, namespace: &str) -> Optio
             "ImagePullFailed",
             format!(
                 "image {} of pod {pod} cannot be pulled ({}). Check that it exists and that the pull secrets open its registry, or choose another release",
-                quote(&container.image),
+                quote(container.image.as_deref().unwrap_or_default()),
                 quote(if message.is_empty() { &reason } else { &message })
             ),
         )),
@@ -222,7 +222,7 @@ fn crashed(pod: &str, part: &str, container: &ContainerFacts, ended: &Ended, nam
         format!(
             "container {part} of pod {pod} ended with exit code {} (image {}){said}. See {log}",
             ended.exit_code,
-            quote(&container.image)
+            quote(container.image.as_deref().unwrap_or_default())
         ),
     )
 }

@@ -26,7 +26,7 @@ fn workload(ready: i32) -> WorkloadFacts {
 
 fn container(change: impl FnOnce(&mut ContainerFacts)) -> PodFacts {
     let mut container =
-        ContainerFacts { name: "crm".into(), image: "i@sha256:1".into(), ..ContainerFacts::default() };
+        ContainerFacts { name: "crm".into(), image: Some("i@sha256:1".into()), ..ContainerFacts::default() };
     change(&mut container);
     PodFacts { component: "crm".into(), containers: vec![container], ..PodFacts::default() }
 }
