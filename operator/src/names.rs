@@ -47,6 +47,10 @@ pub const NEXT_DATABASE: &str = "tenantry.dev/next-database-generation";
 pub const OLDEST_DATABASE: &str = "tenantry.dev/oldest-database-generation";
 /// Annotation on a Namespace: when the database that serves took the place of another one.
 pub const SWITCHED_AT: &str = "tenantry.dev/switched-at";
+/// Annotation on a Namespace: the newest backup, as JSON.
+pub const LAST_BACKUP: &str = "tenantry.dev/last-backup";
+/// Annotation on a Namespace: the newest drill, as JSON.
+pub const LAST_DRILL: &str = "tenantry.dev/last-drill";
 /// Annotation on a Namespace: the restores that came to their end.
 pub const RESTORES: &str = "tenantry.dev/restores";
 /// Annotation on a CRM pod: state and limits, as the app reads them.

@@ -18,7 +18,11 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{cluster::http_route::HttpRoute, names, tenant::databases::Recorded};
+use crate::{
+    cluster::http_route::HttpRoute,
+    names,
+    tenant::{databases::Recorded, newest::Newest},
+};
 
 /// The kinds of children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,6 +108,8 @@ pub struct NamespaceFacts {
     pub closing_since: Option<Timestamp>,
     /// Annotation: the backup that was made after the CRM had stopped.
     pub final_backup: Option<String>,
+    /// Annotations: the newest backup and drill.
+    pub newest: Option<Box<Newest>>,
     /// Why a terminating namespace is still there.
     pub held_by: Option<String>,
 }
@@ -266,6 +272,7 @@ impl ChildKind for Namespace {
             databases: Recorded::read(annotation),
             closing_since: annotation(names::CLOSING_SINCE).and_then(|since| since.parse().ok()),
             final_backup: annotation(names::FINAL_BACKUP),
+            newest: Newest::read(annotation),
             held_by,
         };
         Facts::Namespace(facts.into())

@@ -11,14 +11,15 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{FinalBackup, LastBackup, Tenant, TenantTombstone, TenantTombstoneSpec, conditions::whole_seconds},
+    api::{FinalBackup, Tenant, TenantTombstone, TenantTombstoneSpec, conditions::whole_seconds},
     cluster::cache::Snapshot,
     names::{self, SKIP_FINAL_BACKUP, TOMBSTONE_FIELD_MANAGER, TOMBSTONE_FINALIZER},
     tenant::{
         Context, Error,
         closing::{Closing, Stage},
+        newest::Newest,
         observe::{NamespaceState, Observed},
-        status, validate,
+        validate,
     },
 };
 
@@ -98,12 +99,11 @@ fn tombstone(
     key_secret: Option<String>,
     recipient: String,
 ) -> Result<TenantTombstone, Error> {
-    let known = tenant.status.as_ref();
     let facts = observed.seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
     let deleted_at = tenant.metadata.deletion_timestamp.clone().unwrap_or(Time((ctx.now)()));
     let keep_for = validate::keep_for(tenant).map_err(Error::Invalid)?;
     let policy = observed.plan.as_ref().ok().and_then(|plan| plan.spec.backup.clone());
-    let backup = newest(known.and_then(|status| status.last_backup.as_ref()), observed, ctx);
+    let Newest { backup, drill: _ } = Newest::of(tenant, &observed.seen, (ctx.now)());
     let spec = TenantTombstoneSpec {
         tenant: tenant.name_any(),
         uid: tenant.uid().unwrap_or_default(),
@@ -124,8 +124,4 @@ fn tombstone(
     tombstone.metadata.labels = Some([(names::TENANT_LABEL.to_owned(), tenant.name_any())].into());
     tombstone.metadata.finalizers = Some(vec![TOMBSTONE_FINALIZER.to_owned()]);
     Ok(tombstone)
-}
-
-fn newest(known: Option<&LastBackup>, observed: &Observed, ctx: &Context) -> Option<LastBackup> {
-    status::newest_backup(known, &observed.seen, (ctx.now)())
 }

@@ -9,6 +9,7 @@ pub mod databases;
 pub mod entitlement;
 pub mod error;
 pub mod hosts;
+pub mod newest;
 pub mod observe;
 pub mod report;
 pub mod requests;
@@ -51,6 +52,7 @@ use crate::{
         closing::Closing,
         course::{Course, Step},
         hosts::{Ledger, Settlement},
+        newest::Newest,
         observe::{NamespaceState, Observed},
         requests::Requests,
         validate::ValidTenant,
@@ -260,7 +262,8 @@ fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<Vali
         observed.seen.claim(crate::names::child::DATABASE).and_then(|claim| claim.requested.as_deref());
     let databases = observed.databases(tenant)?;
     let valid = validate::validate(tenant, plan, release, observed.store.as_deref(), storage, &ctx.settings);
-    Ok(ValidTenant { databases, ..valid.map_err(Error::Invalid)? })
+    let newest = Newest::of(tenant, &observed.seen, (ctx.now)());
+    Ok(ValidTenant { databases, newest, ..valid.map_err(Error::Invalid)? })
 }
 
 /// Nothing is made before the finalizer is there, or a deletion in between would leave it behind.

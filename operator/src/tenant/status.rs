@@ -5,6 +5,7 @@ mod closing;
 mod drill;
 
 pub(super) use backup::newest as newest_backup;
+pub(super) use drill::newest as newest_drill;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -24,6 +25,7 @@ use crate::{
         Error, Progress,
         course::{Migration, Step},
         diagnose, is_confirmed, is_deleting,
+        newest::Newest,
         report::Outcome,
     },
 };
@@ -47,10 +49,9 @@ pub fn status(
     } else {
         Verdict::no(reasons::NOT_PAUSED, "")
     };
-    let last_backup = backup::newest(old.last_backup.as_ref(), seen, now);
-    let backup_recent = backup::recent(tenant, progress.valid.as_ref(), last_backup.as_ref(), seen, now);
-    let last_drill = drill::newest(old.last_drill.as_ref(), seen);
-    let backup_verified = drill::verified(tenant, progress.valid.as_ref(), last_drill.as_ref(), now);
+    let newest = Newest::of(tenant, seen, now);
+    let backup_recent = backup::recent(tenant, progress.valid.as_ref(), newest.backup.as_ref(), seen, now);
+    let backup_verified = drill::verified(tenant, progress.valid.as_ref(), newest.drill.as_ref(), now);
     let routes = diagnose::routes(seen, progress.routes_not_supported);
     let ready = ready(tenant, progress, outcome, &namespace, [&database, &app, &isolated], routes);
 
@@ -73,8 +74,8 @@ pub fn status(
     TenantStatus {
         observed_generation: generation,
         conditions: all,
-        last_backup,
-        last_drill,
+        last_backup: newest.backup,
+        last_drill: newest.drill,
         ..facts(tenant, old, progress, outcome, recorded)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     names::{self, Host, InvalidHost, InvalidName, TenantName},
     quantity::{InvalidQuantity, Quantity},
     schedule::{InvalidSchedule, Schedule},
-    tenant::databases::Databases,
+    tenant::{databases::Databases, newest::Newest},
     tenant::{is_confirmed, is_deleting},
 };
 
@@ -53,6 +53,8 @@ pub struct ValidTenant {
     pub database: Compute,
     /// Which of its databases serves.
     pub databases: Databases,
+    /// Its newest backup and drill.
+    pub newest: Newest,
     /// The CRM must not run, because a backup takes the place of its data.
     pub is_restoring: bool,
     /// Size of the database's volume.
@@ -205,6 +207,7 @@ pub fn validate(
             memory: quantity("the plan's database.memory", &plan.spec.database.memory)?,
         },
         databases: Databases::default(),
+        newest: Newest::default(),
         is_restoring: false,
         storage,
         storage_class: own.storage_class,

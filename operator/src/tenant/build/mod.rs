@@ -96,7 +96,7 @@ pub fn build(
 ) -> Result<Children, serde_json::Error> {
     let pull_secrets = &settings.image_pull_secrets;
     Ok(Children {
-        namespace: namespace::namespace(tenant, course, backup_recipient),
+        namespace: namespace::namespace(tenant, course, backup_recipient)?,
         role_binding: role_binding(tenant.name.as_str(), &tenant.uid, settings),
         quota: quota::quota(tenant),
         limits: quota::limits(tenant),

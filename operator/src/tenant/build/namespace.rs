@@ -17,7 +17,11 @@ use crate::{
     tenant::{closing::Stage, course::Course, validate::ValidTenant},
 };
 
-pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient: Option<&str>) -> Namespace {
+pub(super) fn namespace(
+    tenant: &ValidTenant,
+    course: &Course,
+    backup_recipient: Option<&str>,
+) -> Result<Namespace, serde_json::Error> {
     let mut all = child_labels(tenant.name.as_str(), &tenant.uid, Component::Tenant);
     all.extend(labels([
         ("pod-security.kubernetes.io/enforce", "restricted"),
@@ -25,8 +29,8 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient:
         ("pod-security.kubernetes.io/warn", "restricted"),
     ]));
     let mut annotations = BTreeMap::from([(names::RELEASE.to_owned(), course.running.clone())]);
-    let databases = tenant.databases.annotations().into_iter();
-    annotations.extend(databases.map(|(name, value)| (name.to_owned(), value)));
+    let recorded = tenant.databases.annotations().into_iter().chain(tenant.newest.annotations()?);
+    annotations.extend(recorded.map(|(name, value)| (name.to_owned(), value)));
     if let Some(version) = course.schema_version {
         annotations.insert(names::SCHEMA_VERSION.to_owned(), version.to_string());
     }
@@ -42,7 +46,7 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient:
     if let Some(recipient) = backup_recipient {
         annotations.insert(names::BACKUP_RECIPIENT.to_owned(), recipient.to_owned());
     }
-    Namespace {
+    Ok(Namespace {
         metadata: ObjectMeta {
             name: Some(tenant.namespace.clone()),
             labels: Some(all),
@@ -50,7 +54,7 @@ pub(super) fn namespace(tenant: &ValidTenant, course: &Course, backup_recipient:
             ..ObjectMeta::default()
         },
         ..Namespace::default()
-    }
+    })
 }
 
 /// The operator's rights in the namespace of the tenant of that name and uid.

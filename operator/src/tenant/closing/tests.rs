@@ -6,31 +6,14 @@ use super::*;
 use crate::{
     cluster::{
         cache::{Child, Key},
-        facts::{ContainerFacts, Ended, Facts, Finished, JobFacts, NamespaceFacts, WorkloadFacts},
+        facts::{Facts, NamespaceFacts, WorkloadFacts},
     },
-    testing,
+    testing::{self, at, child, job},
 };
 
-const NAMESPACE: &str = "tenant-acme";
 const BACKUP: &str = "20261122T132501Z-ab12cd";
 const BACKED_UP: &str = r#"{"code":"BackedUp","backup":"20261122T132501Z-ab12cd","createdAt":"2026-11-22T13:25:01Z","size":4096,"schemaVersion":1}"#;
 const DRILLED: &str = r#"{"code":"Drilled","backup":"20261122T132501Z-ab12cd","createdAt":"2026-11-22T13:25:01Z","restoredIn":2,"rows":42,"schemaVersion":1}"#;
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
-    let child = Child {
-        uid: format!("uid-{name}").into(),
-        version: 1,
-        fingerprint: 1,
-        created: None,
-        deleting: false,
-        facts,
-    };
-    (Key { namespace: NAMESPACE.into(), kind, name: name.into() }, child)
-}
 
 fn namespace(since: Option<i64>, final_backup: Option<&str>) -> (Key, Child) {
     let facts = NamespaceFacts {
@@ -39,7 +22,7 @@ fn namespace(since: Option<i64>, final_backup: Option<&str>) -> (Key, Child) {
         final_backup: final_backup.map(str::to_owned),
         ..NamespaceFacts::default()
     };
-    child(Kind::Namespace, NAMESPACE, Facts::Namespace(facts.into()))
+    child(Kind::Namespace, "tenant-acme", Facts::Namespace(facts.into()))
 }
 
 fn workload(kind: Kind, name: &str, wanted: i32, replicas: i32) -> (Key, Child) {
@@ -55,23 +38,8 @@ fn app(wanted: i32, replicas: i32) -> (Key, Child) {
     workload(Kind::Deployment, child::CRM, wanted, replicas)
 }
 
-fn job(name: &str, finished: Option<i64>) -> (Key, Child) {
-    let finished = finished.map(|second| Finished { at: Some(at(second)), ..Finished::default() });
-    child(Kind::Job, name, Facts::Job(JobFacts { finished, ..JobFacts::default() }.into()))
-}
-
 fn pod(component: Component, job: &str, exit_code: i32, message: &str) -> (Key, Child) {
-    let ended = Ended { exit_code, reason: String::new(), message: message.into() };
-    let container =
-        ContainerFacts { name: component.as_str().into(), ended: Some(ended), ..ContainerFacts::default() };
-    let facts = PodFacts {
-        component: component.as_str().into(),
-        job: Some(job.into()),
-        ended: true,
-        containers: vec![container],
-        ..PodFacts::default()
-    };
-    child(Kind::Pod, &format!("{job}-x"), Facts::Pod(facts.into()))
+    testing::job_pod(component.as_str(), job, Some((exit_code, message)))
 }
 
 fn suspended() -> ValidTenant {

@@ -4,28 +4,10 @@ use super::*;
 use crate::{
     cluster::{
         cache::{Child, Key},
-        facts::{ContainerFacts, Ended, Facts, Finished, JobFacts, PodFacts, WorkloadFacts},
+        facts::{Facts, Finished, JobFacts, WorkloadFacts},
     },
-    testing,
+    testing::{self, at, child},
 };
-
-const NAMESPACE: &str = "tenant-acme";
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
-    let child = Child {
-        uid: format!("uid-{name}").into(),
-        version: 1,
-        fingerprint: 1,
-        created: Some(at(0)),
-        deleting: false,
-        facts,
-    };
-    (Key { namespace: NAMESPACE.into(), kind, name: name.into() }, child)
-}
 
 fn namespace(release: Option<&str>, schema_version: Option<i64>, migrated: Option<&str>) -> (Key, Child) {
     let facts = NamespaceFacts {
@@ -34,7 +16,7 @@ fn namespace(release: Option<&str>, schema_version: Option<i64>, migrated: Optio
         migrated: migrated.map(str::to_owned),
         ..NamespaceFacts::default()
     };
-    child(Kind::Namespace, NAMESPACE, Facts::Namespace(facts.into()))
+    child(Kind::Namespace, "tenant-acme", Facts::Namespace(facts.into()))
 }
 
 fn job(name: &str, finished: Option<i64>) -> (Key, Child) {
@@ -44,14 +26,7 @@ fn job(name: &str, finished: Option<i64>) -> (Key, Child) {
 }
 
 fn pod(job: &str, message: &str) -> (Key, Child) {
-    let ended = Ended { exit_code: 0, reason: String::new(), message: message.into() };
-    let facts = PodFacts {
-        component: "migrate".into(),
-        job: Some(job.into()),
-        containers: vec![ContainerFacts { ended: Some(ended), ..ContainerFacts::default() }],
-        ..PodFacts::default()
-    };
-    child(Kind::Pod, &format!("{job}-x"), Facts::Pod(facts.into()))
+    testing::job_pod("migrate", job, Some((0, message)))
 }
 
 const MIGRATED: &str = r#"{"code":"Migrated","schemaVersion":4}"#;

@@ -3,22 +3,12 @@
 use rstest::rstest;
 
 use super::*;
-use crate::cluster::{
-    cache::{Child, Key},
-    facts::{ClaimFacts, Facts},
+use crate::{
+    cluster::facts::{ClaimFacts, Facts},
+    testing::{at, child},
 };
 
 const NAMESPACE: &str = "tenant-acme";
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
-    let child =
-        Child { uid: "u".into(), version: 1, fingerprint: 1, created: Some(at(0)), deleting: false, facts };
-    (Key { namespace: NAMESPACE.into(), kind, name: name.into() }, child)
-}
 
 fn workload(ready: i32) -> WorkloadFacts {
     WorkloadFacts { wanted: 1, replicas: 1, updated: 1, ready, observed: true, ..WorkloadFacts::default() }

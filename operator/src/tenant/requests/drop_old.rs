@@ -98,11 +98,9 @@ async fn remove(ctx: &Context, namespace: &str, seen: &Snapshot, name: &str) -> 
 mod tests {
     use super::*;
     use crate::{
-        cluster::{
-            cache::{Child, Key},
-            facts::{Facts, JobFacts},
-        },
+        cluster::facts::{Facts, Finished, JobFacts},
         tenant::databases::EndedRestore,
+        testing,
     };
 
     fn at(hours: i64) -> Timestamp {
@@ -127,16 +125,8 @@ mod tests {
                 at: Some(at(hours)),
                 ..Finished::default()
             });
-            let child = Child {
-                uid: "u".into(),
-                version: 1,
-                fingerprint: 1,
-                created: None,
-                deleting: false,
-                facts: Facts::Job(JobFacts { finished, ..JobFacts::default() }.into()),
-            };
-            let name = names::drop_job("uid", *generation);
-            (Key { namespace: "tenant-acme".into(), kind: Kind::Job, name: name.into() }, child)
+            let facts = Facts::Job(JobFacts { finished, ..JobFacts::default() }.into());
+            testing::child(Kind::Job, &names::drop_job("uid", *generation), facts)
         }))
     }
 

@@ -67,26 +67,13 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::cluster::{
-        cache::{Child, Key},
-        facts::{Facts, Finished, JobFacts, Kind},
+    use crate::{
+        cluster::{
+            cache::{Child, Key},
+            facts::{ContainerFacts, Facts, Finished, JobFacts, Kind},
+        },
+        testing::{at, child, made},
     };
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn child(kind: Kind, name: &str, created: i64, facts: Facts) -> (Key, Child) {
-        let child = Child {
-            uid: format!("uid-{name}").into(),
-            version: 1,
-            fingerprint: 1,
-            created: Some(at(created)),
-            deleting: false,
-            facts,
-        };
-        (Key { namespace: "tenant-acme".into(), kind, name: name.into() }, child)
-    }
 
     fn job(finished: Option<(bool, &str)>) -> (Key, Child) {
         let finished = finished.map(|(succeeded, reason)| Finished {
@@ -94,18 +81,15 @@ mod tests {
             reason: reason.into(),
             at: Some(at(100)),
         });
-        child(Kind::Job, "j", 0, Facts::Job(JobFacts { finished, ..JobFacts::default() }.into()))
+        child(Kind::Job, "j", Facts::Job(JobFacts { finished, ..JobFacts::default() }.into()))
     }
 
     /// The number of a pod is when it was made; its component stands for how it ended, see [`look`].
     fn pod(number: i64, job: &str, ended: &str) -> (Key, Child) {
-        let containers = vec![crate::cluster::facts::ContainerFacts {
-            name: ended.into(),
-            ..crate::cluster::facts::ContainerFacts::default()
-        }];
+        let containers = vec![ContainerFacts { name: ended.into(), ..ContainerFacts::default() }];
         let facts =
             PodFacts { component: "backup".into(), job: Some(job.into()), containers, ..PodFacts::default() };
-        child(Kind::Pod, &format!("p{number}"), number, Facts::Pod(facts.into()))
+        made(child(Kind::Pod, &format!("p{number}"), Facts::Pod(facts.into())), at(number))
     }
 
     fn look(children: Vec<(Key, Child)>, now: i64) -> Work<i64> {

@@ -26,19 +26,21 @@ const LEAST_GRACE: SignedDuration = SignedDuration::from_mins(15);
 /// The clocks of two nodes may differ by so much.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
-/// The newest backup: the one that was known, or one that a pod reports. One from the future would hide all that fail until
-/// then.
+/// The newest backup: one that was known, or one that a pod reports which was made after `born`. One from the future would hide
+/// all that fail until then.
 pub(in crate::tenant) fn newest(
-    known: Option<&LastBackup>,
+    known: impl IntoIterator<Item = Option<LastBackup>>,
     seen: &Snapshot,
+    born: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<LastBackup> {
-    let reported = seen.all_pods(Component::Backup).filter_map(|(_, _, pod)| match report::backup(pod) {
+    let pods = seen.all_pods(Component::Backup).filter(|(_, child, _)| born <= child.created);
+    let reported = pods.filter_map(|(_, _, pod)| match report::backup(pod) {
         Backup::Done(done) => Some(LastBackup::from(done)),
         Backup::Pending | Backup::Failed { .. } => None,
     });
-    let reported = reported.filter(|backup| backup.created_at.0 <= now + CLOCKS_DIFFER);
-    reported.chain(known.cloned()).max_by(|a, b| a.created_at.0.cmp(&b.created_at.0))
+    let credible = reported.filter(|backup| backup.created_at.0 <= now + CLOCKS_DIFFER);
+    credible.chain(known.into_iter().flatten()).max_by(|a, b| a.created_at.0.cmp(&b.created_at.0))
 }
 
 /// Whether the newest backup is young enough. `None` when that cannot be told now: what was said before stands.

@@ -21,9 +21,14 @@ use crate::{
 /// The result of a drill that proved a backup.
 const VERIFIED: &str = "Verified";
 
-/// The newest drill that ended: the one that was known, or one that a pod reports.
-pub(super) fn newest(known: Option<&LastDrill>, seen: &Snapshot) -> Option<LastDrill> {
-    let reported = seen.all_pods(Component::Drill).filter_map(|(_, child, pod)| {
+/// The newest drill that ended: one that was known, or one that a pod reports which was made after `born`.
+pub(in crate::tenant) fn newest(
+    known: impl IntoIterator<Item = Option<LastDrill>>,
+    seen: &Snapshot,
+    born: Option<Timestamp>,
+) -> Option<LastDrill> {
+    let pods = seen.all_pods(Component::Drill).filter(|(_, child, _)| born <= child.created);
+    let reported = pods.filter_map(|(_, child, pod)| {
         let at = Time(child.created?);
         match report::drill(pod) {
             Drill::Pending => None,
@@ -33,7 +38,7 @@ pub(super) fn newest(known: Option<&LastDrill>, seen: &Snapshot) -> Option<LastD
             }
         }
     });
-    reported.chain(known.cloned()).max_by_key(|drill| drill.at.0)
+    reported.chain(known.into_iter().flatten()).max_by_key(|drill| drill.at.0)
 }
 
 fn passed(at: Time, done: Drilled) -> LastDrill {

@@ -7,7 +7,7 @@ use crate::{
     api::conditions,
     testing::{
         fake_api::Call,
-        world::{NAMESPACE, World},
+        world::{BACKUP, NAMESPACE, TENANT, World},
     },
 };
 
@@ -89,4 +89,78 @@ async fn a_plan_without_backups_removes_the_schedule_and_keeps_the_key() {
     world.change_plan(|_| ());
     world.settle().await;
     assert!(world.api.get(CRON_JOB).is_some());
+}
+
+/// The Job of a CronJob, which ends well at once, and is removed by it.
+fn run(world: &World, component: &str) -> String {
+    let path = format!("/apis/batch/v1/namespaces/tenant-acme/jobs/{component}-29000000");
+    let labels = json!({"tenantry.dev/tenant": "acme", "app.kubernetes.io/component": component});
+    world.api.put(
+        &path,
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": format!("{component}-29000000"), "namespace": "tenant-acme", "uid": component, "labels": labels},
+        }),
+    );
+    world.nodes_work();
+    path
+}
+
+#[tokio::test]
+async fn the_newest_backup_and_drill_are_read_back_after_their_pods_are_gone_and_the_status_was_emptied() {
+    let mut world = settled().await;
+    let jobs = ["backup", "drill"].map(|component| run(&world, component));
+    world.api.take_calls();
+    world.settle().await;
+    let told = world.tenant().status.unwrap();
+    assert_eq!(told.last_backup.as_ref().map(|last| last.backup.as_str()), Some(BACKUP));
+    assert_eq!(told.last_drill.as_ref().map(|last| last.result.as_str()), Some("Verified"));
+    for job in &jobs {
+        world.api.remove(job);
+    }
+    world.settle().await;
+
+    world.api.change(TENANT, |tenant| tenant["status"] = Value::Null);
+    world.api.take_calls();
+    world.reconcile().await.unwrap();
+    let namespace_writes =
+        world.api.take_calls().into_iter().filter(|call| call.is_write() && call.path == NAMESPACE);
+    assert_eq!(namespace_writes.count(), 0, "what is read is not written again");
+    let back = world.tenant().status.unwrap();
+    assert_eq!((&back.last_backup, &back.last_drill), (&told.last_backup, &told.last_drill));
+    assert_eq!(backup_recent(&world), ("True".into(), "BackedUp".into()));
+}
+
+#[tokio::test]
+async fn what_is_reported_costs_the_namespace_one_write() {
+    let mut world = settled().await;
+    run(&world, "backup");
+    world.api.take_calls();
+    world.reconcile().await.unwrap();
+    let writes: Vec<_> =
+        world.api.take_calls().into_iter().filter(Call::is_write).map(|call| call.path).collect();
+    assert_eq!(writes, [NAMESPACE.to_owned(), format!("{TENANT}/status")]);
+    world.reconcile().await.unwrap();
+    assert!(!world.api.take_calls().iter().any(Call::is_write));
+}
+
+#[tokio::test]
+async fn backups_of_an_earlier_tenant_of_the_name_are_not_those_of_the_one_that_took_over() {
+    let mut world = settled().await;
+    let job = run(&world, "backup");
+    world.settle().await;
+    world.api.remove(&job);
+    world.nodes_work();
+    world.api.change(TENANT, |tenant| {
+        tenant["metadata"]["uid"] = json!("uid-made-anew");
+        tenant["status"] = Value::Null;
+    });
+    world.api.change(NAMESPACE, |namespace| {
+        namespace["metadata"]["annotations"]["tenantry.dev/adopt"] = json!("uid-made-anew");
+    });
+    world.settle().await;
+    assert_eq!(world.tenant().status.unwrap().last_backup, None);
+    assert_eq!(backup_recent(&world), ("Unknown".into(), "FirstBackupDue".into()));
+    let annotations = world.api.get(NAMESPACE).unwrap()["metadata"]["annotations"].clone();
+    assert_eq!(annotations["tenantry.dev/last-backup"], Value::Null);
 }

@@ -5,12 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    cluster::{
-        cache::{Child, Key},
-        facts::{ContainerFacts, Ended, Facts, Finished, JobFacts, NamespaceFacts, WorkloadFacts},
-    },
+    cluster::facts::{Facts, Finished, JobFacts, NamespaceFacts, WorkloadFacts},
     tenant::course,
-    testing,
+    testing::{self, child},
 };
 
 const BACKED_UP: &str = r#"{"code":"BackedUp","backup":"20261122T130000Z-safety","createdAt":"2026-11-22T13:00:00Z","size":1,"schemaVersion":1}"#;
@@ -78,34 +75,6 @@ fn stopped(jobs: Vec<(String, Option<bool>, Option<&'static str>)>) -> Stage {
     Stage { status, crm_pods: 0, crm_wanted: 0, jobs, ..stage() }
 }
 
-fn child(kind: Kind, name: &str, facts: Facts) -> (Key, Child) {
-    let child = Child {
-        uid: format!("uid-{name}").into(),
-        version: 1,
-        fingerprint: 1,
-        created: Some(at(0)),
-        deleting: false,
-        facts,
-    };
-    (Key { namespace: "tenant-acme".into(), kind, name: name.into() }, child)
-}
-
-fn pod(name: &str, component: &str, job: Option<&str>, said: Option<(bool, &str)>) -> (Key, Child) {
-    let ended = said.map(|(succeeded, message)| Ended {
-        exit_code: i32::from(!succeeded),
-        message: message.into(),
-        ..Ended::default()
-    });
-    let facts = PodFacts {
-        component: component.into(),
-        job: job.map(str::to_owned),
-        ended: ended.is_some(),
-        containers: vec![ContainerFacts { name: component.into(), ended, ..ContainerFacts::default() }],
-        ..PodFacts::default()
-    };
-    child(Kind::Pod, name, Facts::Pod(facts.into()))
-}
-
 fn workload(wanted: i32, ready: i32, database_generation: Option<i64>) -> Facts {
     let facts = WorkloadFacts {
         wanted,
@@ -141,7 +110,10 @@ impl Stage {
             child(Kind::Deployment, "crm", crm),
             child(Kind::StatefulSet, "database", workload(1, self.database_ready, None)),
         ];
-        all.extend((0..self.crm_pods).map(|number| pod(&format!("crm-{number}"), "crm", None, None)));
+        all.extend((0..self.crm_pods).map(|number| {
+            let facts = PodFacts { component: "crm".into(), ..PodFacts::default() };
+            child(Kind::Pod, &format!("crm-{number}"), Facts::Pod(facts.into()))
+        }));
         for (name, ended, said) in &self.jobs {
             let finished =
                 ended.map(|succeeded| Finished { succeeded, at: Some(at(0)), ..Finished::default() });
@@ -153,8 +125,8 @@ impl Stage {
                 ..JobFacts::default()
             };
             all.push(child(Kind::Job, name, Facts::Job(facts.into())));
-            let said = said.map(|said| (*ended == Some(true), said));
-            all.push(pod(&format!("{name}-x"), component, Some(name), said));
+            let said = said.map(|said| (i32::from(*ended != Some(true)), said));
+            all.push(testing::job_pod(component, name, said));
         }
         Snapshot::new(all)
     }

@@ -5,10 +5,7 @@ use rstest::rstest;
 use super::*;
 use crate::{
     api::conditions::Word,
-    cluster::{
-        cache::{Child, Key},
-        facts::{ContainerFacts, Ended, Facts, Kind, PodFacts},
-    },
+    cluster::cache::{Child, Key},
     schedule::Schedule,
     testing,
 };
@@ -26,28 +23,8 @@ fn made(at: &str) -> LastBackup {
 
 /// The pod of a backup that began then and ended so.
 fn pod(created: &str, exit_code: i32, message: &str) -> (Key, Child) {
-    let ended = Ended { exit_code, reason: "Error".into(), message: message.into() };
-    let facts = PodFacts {
-        component: "backup".into(),
-        ended: true,
-        containers: vec![ContainerFacts {
-            name: "backup".into(),
-            ended: Some(ended),
-            ..ContainerFacts::default()
-        }],
-        ..PodFacts::default()
-    };
-    let key =
-        Key { namespace: "tenant-acme".into(), kind: Kind::Pod, name: format!("backup-{created}").into() };
-    let child = Child {
-        uid: created.into(),
-        version: 1,
-        fingerprint: 0,
-        created: Some(time(created)),
-        deleting: false,
-        facts: Facts::Pod(facts.into()),
-    };
-    (key, child)
+    let pod = testing::job_pod("backup", &format!("backup-{created}"), Some((exit_code, message)));
+    testing::made(pod, time(created))
 }
 
 fn reported(at: &str) -> (Key, Child) {
@@ -108,7 +85,8 @@ fn a_failure_counts_until_a_later_backup() {
 #[test]
 fn the_newest_backup_stays_known_when_its_pod_is_gone() {
     let of = |known: Option<&str>, pods: Vec<(Key, Child)>| {
-        newest(known.map(made).as_ref(), &Snapshot::new(pods), time(NOON)).map(|backup| backup.backup)
+        let newest = newest([known.map(made)], &Snapshot::new(pods), None, time(NOON));
+        newest.map(|backup| backup.backup)
     };
     let (old, new) = ("2026-11-21T02:00:00Z", "2026-11-22T02:00:00Z");
     assert_eq!(of(None, vec![]), None);
@@ -121,6 +99,16 @@ fn the_newest_backup_stays_known_when_its_pod_is_gone() {
         Some(made(old).backup),
         "from the future"
     );
+}
+
+#[test]
+fn a_pod_from_before_the_tenant_was_made_is_not_its_pod() {
+    let of = |born: &str| {
+        let seen = Snapshot::new([reported("2026-11-22T02:00:00Z")]);
+        newest([None], &seen, Some(time(born)), time(NOON)).map(|backup| backup.backup)
+    };
+    assert_eq!(of("2026-11-22T02:00:01Z"), None);
+    assert_eq!(of("2026-11-22T01:59:59Z"), Some(made("2026-11-22T02:00:00Z").backup));
 }
 
 #[test]
