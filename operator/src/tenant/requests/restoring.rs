@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{
-        Lost, RestoreFrom, TenantBackup, TenantRestore, TenantRestoreStatus,
+        Lost, RestoreFrom, RestoreStep, TenantBackup, TenantRestore, TenantRestoreStatus,
         conditions::{Verdict, Word, reasons},
     },
     cluster::{cache::Snapshot, facts::Kind},
@@ -42,7 +42,7 @@ pub(super) async fn attend(
         match (restoring.filter(|restoring| restoring.request.uid() == request.uid()), means) {
             (Some(restoring), _) => carry_out(ctx, restoring, means.ok(), seen).await?,
             (None, Err(wait)) => {
-                write(ctx, &**request, &saying(&**request, wait.clone(), (ctx.now)())).await?;
+                write(ctx, &**request, &saying(&**request, held_up(request, wait), (ctx.now)())).await?;
             }
             // It came after the step was decided on.
             (None, Ok(_)) => (),
@@ -55,6 +55,16 @@ pub(super) async fn attend(
     }
     tidy(ctx, requests, seen).await?;
     Ok(first.is_some())
+}
+
+/// What is said of a restore that cannot go on: while it has stopped the CRM, that this is not the tenant's usual waiting.
+fn held_up(request: &TenantRestore, wait: &Verdict) -> Verdict {
+    let step = request.status.as_ref().and_then(|status| status.step);
+    let is_stopped = step.is_some_and(|step| step != RestoreStep::Starting);
+    if !is_stopped || wait.reason == reasons::DELETING {
+        return wait.clone();
+    }
+    Verdict { message: format!("{}. The CRM stays stopped until then", wait.message), ..wait.clone() }
 }
 
 async fn carry_out(

@@ -304,3 +304,33 @@ async fn wherever_it_fails_the_end_is_the_same() {
         }
     }
 }
+
+/// Without the Plan nothing can be made, the CRM neither: so the tenant stays as it is, and says that it is stopped.
+#[tokio::test]
+async fn a_plan_that_cannot_be_read_meanwhile_holds_it_up_and_changes_nothing_about_its_end() {
+    for (step, is_stopped) in
+        [("Stopping", true), ("SafetyBackup", true), ("Restoring", true), ("Starting", false)]
+    {
+        let mut world = settled().await;
+        ask(&world, "r1");
+        until_step(&mut world, "r1", step).await;
+        let (before, generation) = (crm(&world), annotation(&world, "database-generation"));
+        world.damage_plan();
+        for _ in 0..3 {
+            world.reconcile().await.unwrap_err();
+            world.nodes_work();
+        }
+        assert_eq!((crm(&world), annotation(&world, "database-generation")), (before, generation), "{step}");
+        assert_eq!(complete(&world, "r1"), is("Unknown", "TenantNotReady"), "{step}");
+        let message = status(&world, "r1")["conditions"][0]["message"].to_string();
+        assert!(message.contains("spec.seats"), "{step}: {message}");
+        assert_eq!(message.contains("The CRM stays stopped until then"), is_stopped, "{step}: {message}");
+        let tenant = world.tenant().status.unwrap_or_default();
+        assert_eq!(serde_json::to_value(tenant.state).unwrap(), "Restoring", "visitors are told so");
+
+        world.change_plan(|_| ());
+        world.settle().await;
+        assert_eq!(complete(&world, "r1"), is("True", "Restored"), "{step}");
+        assert_serves(&world, "crm_2");
+    }
+}
