@@ -25,7 +25,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    READY, alone, beside_others, customers,
+    READY, alone,
+    backups::backed_up,
+    beside_others, customers,
     observed::{conditions, runs},
     owner,
     visitors::Visitors,
@@ -66,6 +68,8 @@ async fn nobody_notices_that_all_statuses_were_emptied() -> Result<()> {
     let (fleet, _turn) = alone().await?;
     let visitors = Visitors::start(customers(&fleet).await?);
     let tenants: Api<Tenant> = Api::all(fleet.client().await?);
+    // Its pod is gone with the request's Job, so only the namespace can still tell.
+    let backup = backed_up(&fleet, "acme").await?;
     let before = (runs(&fleet).await?, tenants.list(&ListParams::default()).await?);
     for tenant in &before.1 {
         let mut emptied = tenants.get(&tenant.name_any()).await?;
@@ -80,6 +84,19 @@ async fn nobody_notices_that_all_statuses_were_emptied() -> Result<()> {
             (&now.release, now.schema_version, &now.hosts)
                 == (&then.release, then.schema_version, &then.hosts),
             "{name} was {then:#?}, and is {now:#?}"
+        );
+        ensure!(
+            now.last_backup == then.last_backup && now.last_drill == then.last_drill,
+            "{name} had {:?} and {:?}, and has {:?} and {:?}",
+            then.last_backup,
+            then.last_drill,
+            now.last_backup,
+            now.last_drill
+        );
+        let last = now.last_backup.map(|last| last.backup);
+        ensure!(
+            name != "acme" || last.as_deref() == Some(&backup),
+            "{backup} was made, and {last:?} is known"
         );
     }
     println!("  {}", visitors.end().await?);

@@ -91,13 +91,22 @@ async fn storage_that_cannot_be_bound_is_named_and_heals() -> Result<()> {
     Ok(())
 }
 
-/// Runs SQL in a tenant's database as its superuser, over the local socket in the pod.
-async fn sql(fleet: &Installed, tenant: &str, statement: &str) -> Result<()> {
+/// Runs SQL in one of a tenant's databases as its superuser, over the local socket in the pod; returns the rows.
+pub(crate) async fn sql(fleet: &Installed, tenant: &str, database: &str, statement: &str) -> Result<String> {
     let mut kubectl = Command::new(toolchain::binary(Tool::Kubectl).await?);
     kubectl.env("KUBECONFIG", &fleet.kubeconfig).args(["exec", "database-0", "--container", "postgres"]);
-    kubectl.args(["--namespace", &format!("tenant-{tenant}"), "--", "psql", "-U", "postgres", "-d", "crm"]);
-    kubectl.args(["-v", "ON_ERROR_STOP=1", "-c", statement]);
-    command::run(&mut kubectl, Duration::from_secs(30)).await.map(drop)
+    kubectl.args([
+        "--namespace",
+        &format!("tenant-{tenant}"),
+        "--",
+        "psql",
+        "-U",
+        "postgres",
+        "-d",
+        database,
+    ]);
+    kubectl.args(["-At", "-v", "ON_ERROR_STOP=1", "-c", statement]);
+    command::run(&mut kubectl, Duration::from_secs(30)).await
 }
 
 #[tokio::test]
@@ -106,8 +115,13 @@ async fn a_migration_that_fails_is_named_leaves_the_old_app_and_heals() -> Resul
     fleet.apply(&small_tenant("bad-migration", &fleet.release)).await?;
     fleet.wait_ready("bad-migration", READY).await?;
     // sqlx refuses to run when a migration that was applied is not the one it knows.
-    sql(&fleet, "bad-migration", "update crm.schema_migration set checksum = '\\x00' where version = 1")
-        .await?;
+    sql(
+        &fleet,
+        "bad-migration",
+        "crm",
+        "update crm.schema_migration set checksum = '\\x00' where version = 1",
+    )
+    .await?;
     let good = Api::<Release>::all(fleet.client().await?).get(&fleet.release).await?.spec;
     // Another version of the schema, so that there is something to migrate to.
     create_release(&fleet, "newer-schema", &good.image, good.schema.version + 1).await?;

@@ -12,12 +12,16 @@ use e2e::{
     images,
     toolchain::{self, Tool},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api,
-    api::{ListParams, PostParams},
+    Api, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
 };
-use operator::api::{TenantBackup, TenantRestore, TenantRestoreStatus};
+use operator::{
+    api::{TenantRestore, TenantRestoreStatus},
+    names,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
@@ -28,7 +32,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{PASSWORD, READY, beside_others, owner};
+use crate::{PASSWORD, READY, backups::backed_up, beside_others, failures::sql, owner};
 
 const TENANT: &str = "restored";
 /// A backup, two restores and their starts.
@@ -126,23 +130,6 @@ impl Shell {
     }
 }
 
-async fn backed_up(fleet: &Installed) -> Result<()> {
-    let requests: Api<TenantBackup> = Api::all(fleet.client().await?);
-    let request = json!({
-        "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantBackup",
-        "metadata": {"generateName": format!("{TENANT}-")}, "spec": {"tenant": TENANT},
-    });
-    let made = requests.create(&PostParams::default(), &serde_json::from_value(request)?).await?;
-    let name = made.metadata.name.context("the API server gives it a name")?;
-    Wait::new("the backup", DONE)
-        .until(async || {
-            let status = serde_json::to_value(requests.get(&name).await?.status)?;
-            let complete = status["conditions"][0].clone();
-            Ok(if complete["status"] == "True" { Look::Done(()) } else { Look::NotYet(complete.to_string()) })
-        })
-        .await
-}
-
 /// The newest restore of the tenant: its name, and what is said of it.
 async fn newest(fleet: &Installed) -> Result<(String, TenantRestoreStatus)> {
     let requests: Api<TenantRestore> = Api::all(fleet.client().await?);
@@ -177,7 +164,7 @@ async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss
     fleet.apply(&small_tenant(TENANT, &fleet.release)).await?;
     fleet.wait_ready(TENANT, READY).await?;
     let (stop, writer) = write_on(owner(&fleet, TENANT).await?);
-    backed_up(&fleet).await?;
+    backed_up(&fleet, TENANT).await?;
     let shell = Shell::open(&fleet).await?;
     println!("{}", shell.follow(&["What there is", "In place"], &[]).await?);
     stop.send_replace(true);
@@ -217,6 +204,9 @@ async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss
     ensure!(back.iter().all(|there| *there), "what was there before is not back");
 
     by_hand(&fleet, &shell, &written).await?;
+    old_databases_go(&fleet).await?;
+    let back = found(&signed_in(&fleet).await?, &written).await?;
+    ensure!(back.iter().all(|there| *there), "records went with the old databases");
     fleet.delete(TENANT, DONE).await
 }
 
@@ -238,4 +228,36 @@ async fn by_hand(fleet: &Installed, shell: &Shell, written: &[Written]) -> Resul
     let first = &written.first().context("nothing was written")?.id;
     let check = format!("SELECT 1 / count(*) FROM crm.company WHERE id = '{first}'");
     postgres.sql(&database, &check).await.context("the first record is not in the dump")
+}
+
+/// The databases that served before are dropped a day after the switch. An administrator says that the day is over.
+async fn old_databases_go(fleet: &Installed) -> Result<()> {
+    let databases = async || {
+        let list = "SELECT datname FROM pg_database WHERE datname LIKE 'crm%' ORDER BY datname";
+        anyhow::Ok(sql(fleet, TENANT, "postgres", list).await?.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let before = databases().await?;
+    ensure!(before == ["crm", "crm_2", "crm_3"], "{before:?}");
+    let namespaces: Api<Namespace> = Api::all(fleet.client().await?);
+    let namespace = format!("tenant-{TENANT}");
+    let yesterday = (now() - SignedDuration::from_hours(25)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let passed = Patch::Merge(json!({ "metadata": { "annotations": { names::SWITCHED_AT: yesterday } } }));
+    Wait::new("the old databases to be dropped", DONE)
+        .until(async || {
+            let live = namespaces.get(&namespace).await?;
+            match live.annotations().get(names::SWITCHED_AT) {
+                // The operator may have been writing what it knew before.
+                Some(at) if *at != yesterday => {
+                    namespaces.patch(&namespace, &PatchParams::default(), &passed).await?;
+                    Ok(Look::NotYet(format!("they are kept since {at}")))
+                }
+                Some(_) => Ok(Look::NotYet(format!("there are {:?}", databases().await?))),
+                None => Ok(Look::Done(())),
+            }
+        })
+        .await?;
+    let after = databases().await?;
+    ensure!(after == ["crm_3"], "the one that serves should be left: {after:?}");
+    println!("dropped a day after the switch: {}", before[..2].join(", "));
+    Ok(())
 }
