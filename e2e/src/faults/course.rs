@@ -1,18 +1,20 @@
-//! What happens to a tenant: the five courses, one after the other a tenant's whole life.
+//! What happens to a tenant: the seven courses, one after the other a tenant's whole life.
 
 use std::fmt;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use operator::{
-    api::{BackupStore, Plan, Release, Tenant},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantRestore},
     names,
+    tenant::requests::Request,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::host::wait::Look;
@@ -24,6 +26,10 @@ pub enum Course {
     Create,
     /// It gets another plan, another release and one host more; the other plan allows no egress, so a policy goes.
     Change,
+    /// Somebody asks for a backup.
+    Backup,
+    /// A backup takes the place of its data.
+    Restore,
     /// It is suspended.
     Suspend,
     /// It is active again.
@@ -34,7 +40,8 @@ pub enum Course {
 
 impl Course {
     /// In the order of a tenant's life.
-    pub(super) const ALL: [Self; 5] = [Self::Create, Self::Change, Self::Suspend, Self::Resume, Self::Delete];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Create, Self::Change, Self::Backup, Self::Restore, Self::Suspend, Self::Resume, Self::Delete];
 
     /// The one that follows.
     pub(super) fn next(self) -> Option<Self> {
@@ -48,6 +55,11 @@ impl Course {
             Self::Create => {
                 tenants.create(&PostParams::default(), &serde_json::from_value(new_tenant(tenant))?).await?;
                 return Ok(());
+            }
+            Self::Backup => return ask::<TenantBackup>(client, tenant, json!({"tenant": tenant})).await,
+            Self::Restore => {
+                let spec = json!({"tenant": tenant, "from": {"latest": {}}, "confirm": tenant});
+                return ask::<TenantRestore>(client, tenant, spec).await;
             }
             Self::Change => json!({"spec": {
                 "plan": "closed", "release": "r2", "hosts": [{"name": format!("crm.{tenant}.example")}],
@@ -67,8 +79,11 @@ impl Course {
     pub(super) async fn look(self, client: &Client, tenant: &str) -> Result<Look<()>> {
         let tenants: Api<Tenant> = Api::all(client.clone());
         let live = tenants.get_opt(tenant).await?;
+        if let Some(open) = self.look_for_request(client, tenant).await? {
+            return Ok(Look::NotYet(open));
+        }
         let reason = match self {
-            Self::Create | Self::Change | Self::Resume => "AsExpected",
+            Self::Create | Self::Change | Self::Backup | Self::Restore | Self::Resume => "AsExpected",
             Self::Suspend => "Suspended",
             Self::Delete => return look_for_nothing(client, live.as_ref(), tenant).await,
         };
@@ -81,6 +96,53 @@ impl Course {
         let there = current && ready["status"] == "True" && ready["reason"] == reason;
         Ok(if there { Look::Done(()) } else { Look::NotYet(format!("Ready is {ready}")) })
     }
+
+    /// What is still to come of a request: its end, and then that of its Jobs and their pods.
+    async fn look_for_request(self, client: &Client, tenant: &str) -> Result<Option<String>> {
+        let status = match self {
+            Self::Backup => status_of::<TenantBackup>(client, tenant).await?,
+            Self::Restore => status_of::<TenantRestore>(client, tenant).await?,
+            Self::Create | Self::Change | Self::Suspend | Self::Resume | Self::Delete => return Ok(None),
+        };
+        let complete = &status["conditions"][0];
+        if complete["status"] != "True" {
+            return Ok(Some(format!("Complete is {complete}")));
+        }
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &names::namespace_of(tenant));
+        let of_request =
+            ListParams::default().labels(&format!("{} in (backup, restore)", names::COMPONENT_LABEL));
+        let left: Vec<_> = pods.list(&of_request).await?.iter().map(ResourceExt::name_any).collect();
+        Ok((!left.is_empty()).then(|| format!("pods are left: {left:?}")))
+    }
+}
+
+/// Makes a request, which is called like its tenant.
+async fn ask<K: Request + Serialize>(client: &Client, tenant: &str, spec: Value) -> Result<()> {
+    let request = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": tenant}, "spec": spec,
+    });
+    let requests: Api<K> = Api::all(client.clone());
+    requests.create(&PostParams::default(), &serde_json::from_value(request)?).await?;
+    Ok(())
+}
+
+async fn status_of<K: Request + Serialize>(client: &Client, name: &str) -> Result<Value> {
+    let request = Api::<K>::all(client.clone()).get_opt(name).await?;
+    Ok(serde_json::to_value(request)?["status"].take())
+}
+
+/// Takes the requests of a tenant away, so that nobody looks after them any more.
+pub(super) async fn withdraw_requests(client: &Client, tenant: &str) -> Result<()> {
+    withdraw::<TenantBackup>(client, tenant).await?;
+    withdraw::<TenantRestore>(client, tenant).await
+}
+
+async fn withdraw<K: Request>(client: &Client, name: &str) -> Result<()> {
+    let requests: Api<K> = Api::all(client.clone());
+    if requests.get_opt(name).await?.is_some() {
+        requests.delete(name, &DeleteParams::default()).await?;
+    }
+    Ok(())
 }
 
 async fn look_for_nothing(client: &Client, live: Option<&Tenant>, tenant: &str) -> Result<Look<()>> {
@@ -101,6 +163,8 @@ impl fmt::Display for Course {
         formatter.write_str(match self {
             Self::Create => "create",
             Self::Change => "change",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
             Self::Delete => "delete",
@@ -110,6 +174,9 @@ impl fmt::Display for Course {
 
 /// The releases between which tenants move, and their schema versions.
 pub(super) const RELEASES: [(&str, i64); 2] = [("r1", 1), ("r2", 2)];
+
+/// The schema version of the last.
+pub(super) const LAST_SCHEMA: i64 = RELEASES[1].1;
 
 /// The image of a release.
 pub(super) fn image(release: &str) -> String {

@@ -111,6 +111,7 @@ impl Harness {
         let nodes = StandIn::start(control_plane.client().await?);
         migrations_succeed(&nodes);
         nodes.backups_succeed();
+        nodes.restores_succeed(course::LAST_SCHEMA);
         let operator = control_plane.client_as_service_account(helm::NAMESPACE, names::OPERATOR).await?;
         let proxy = Proxy::start(operator).await?;
         let program = Program {
@@ -333,6 +334,7 @@ impl Harness {
     async fn end_life(&mut self) -> Result<()> {
         self.kill_operator().await?;
         let Some((tenant, _)) = self.life.take() else { return Ok(()) };
+        course::withdraw_requests(&self.client, &tenant).await?;
         let tenants: Api<Tenant> = Api::all(self.client.clone());
         if tenants.get_opt(&tenant).await?.is_some() {
             let free =
@@ -379,9 +381,12 @@ fn uneven(expected: &Counts, found: &Counts) -> Option<String> {
 /// Each migration reports the schema of its release.
 fn migrations_succeed(nodes: &StandIn) {
     for (release, schema_version) in course::RELEASES {
-        let image = course::image(release);
-        let job = names::migration_job(&image, schema_version, &names::sign_in_secret(None), 1);
-        let message = json!({"code": "Migrated", "schemaVersion": schema_version}).to_string();
-        nodes.on(Workload::Job, "", &job, Outcome::Works { message });
+        // A database that was restored is migrated, too.
+        for generation in [1, 2] {
+            let image = course::image(release);
+            let job = names::migration_job(&image, schema_version, &names::sign_in_secret(None), generation);
+            let message = json!({"code": "Migrated", "schemaVersion": schema_version}).to_string();
+            nodes.on(Workload::Job, "", &job, Outcome::Works { message });
+        }
     }
 }

@@ -35,11 +35,13 @@ const IN_THE_NAMESPACE: [(&str, &str); 16] = [
     ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
 ];
 /// What else it writes.
-const OUTSIDE: [(&str, &str); 8] = [
+const OUTSIDE: [(&str, &str); 10] = [
     ("apis/tenantry.dev/v1alpha1", "tenants"),
     ("apis/tenantry.dev/v1alpha1", "plans"),
     ("apis/tenantry.dev/v1alpha1", "releases"),
     ("apis/tenantry.dev/v1alpha1", "backupstores"),
+    ("apis/tenantry.dev/v1alpha1", "tenantbackups"),
+    ("apis/tenantry.dev/v1alpha1", "tenantrestores"),
     ("apis/tenantry.dev/v1alpha1", "tenanttombstones"),
     ("api/v1/namespaces/tenantry-keys", "secrets"),
     ("api/v1", "namespaces"),
@@ -89,7 +91,7 @@ fn is_of(tenant: &str, resource: &str, object: &Value) -> bool {
     match resource {
         "tenants" => name == tenant,
         // What is left of tenants of earlier runs stays for a month.
-        "tenanttombstones" => object["spec"]["tenant"] == tenant,
+        "tenanttombstones" | "tenantbackups" | "tenantrestores" => object["spec"]["tenant"] == tenant,
         "secrets" if object["metadata"]["namespace"] == KEYS => {
             object["metadata"]["labels"][names::TENANT_LABEL] == tenant
         }

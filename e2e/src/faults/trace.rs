@@ -107,7 +107,7 @@ impl Asked {
         let common = |text: &str| text.replace(tenant, TENANT);
         let named = match resource.as_str() {
             "pods" => without_revision(&named),
-            "jobs" if named.starts_with(child::FINAL_BACKUP) => without_hash(&named),
+            "jobs" if is_named_by_hash(&named) => without_hash(&named),
             "tenanttombstones" | "tenanttombstones/status" => without_hash(&named),
             "secrets" if namespace == KEYS => without_hash(&named),
             _ => named,
@@ -123,6 +123,11 @@ fn without_revision(pod: &str) -> String {
         [index, _revision, workload] => format!("{workload}-*-{index}"),
         _ => pod.to_owned(),
     }
+}
+
+/// Whether the name of a Job ends in a hash over a time or a uid.
+fn is_named_by_hash(job: &str) -> bool {
+    [child::BACKUP, child::RESTORE].iter().any(|part| job.starts_with(&format!("{part}-")))
 }
 
 /// A name without the hash at its end, which differs from tenant to tenant or from time to time.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use e2e::{
-    cluster::control_plane::{Outcome, StandIn, Workload},
+    cluster::control_plane::{BACKUP, Outcome, RESTORED, Workload},
     host::wait::{Look, Wait},
 };
 use k8s_openapi::api::{
@@ -18,23 +18,6 @@ use operator::api::{Tenant, TenantRestore};
 use serde_json::{Value, json};
 
 use crate::lab::{DEADLINE, Lab, NAMESPACE, Running};
-
-const BACKUP: &str = "20261121T132501Z-ab12cd";
-const SAFETY: &str = "20261122T132501Z-safety";
-
-fn safety_backups_succeed(nodes: &StandIn) {
-    let report = json!({
-        "code": "BackedUp", "backup": SAFETY, "createdAt": "2026-11-22T13:25:01Z", "size": 4096, "schemaVersion": 1,
-    });
-    nodes.on(Workload::Job, "", "backup-", Outcome::Works { message: report.to_string() });
-}
-
-fn restores_succeed(nodes: &StandIn) {
-    let report = json!({
-        "code": "Restored", "backup": BACKUP, "createdAt": "2026-11-21T13:25:01Z", "rows": 7, "schemaVersion": 1,
-    });
-    nodes.on(Workload::Job, "", "restore-", Outcome::Works { message: report.to_string() });
-}
 
 async fn ask(lab: &Lab, name: &str) -> Result<TenantRestore> {
     lab.create(json!({
@@ -90,11 +73,10 @@ async fn annotation(lab: &Lab, name: &str) -> Result<Option<String>> {
 #[tokio::test]
 async fn a_backup_takes_the_place_of_the_data_and_visitors_are_told_meanwhile() -> Result<()> {
     let lab = Lab::with_tenant().await?;
-    safety_backups_succeed(&lab.nodes);
     lab.nodes.on(Workload::Job, "", "restore-", Outcome::Nothing);
     ask(&lab, "one").await?;
     let status = until_step(&lab, "one", "Restoring").await?;
-    assert_eq!(status["safetyBackup"], json!({"backup": SAFETY, "createdAt": "2026-11-22T13:25:01Z"}));
+    assert_eq!(status["safetyBackup"], json!({"backup": BACKUP, "createdAt": "2026-01-01T00:00:00Z"}));
     lab.until_child::<Deployment>("crm", "is stopped", |crm| {
         crm.is_some_and(|crm| crm["spec"]["replicas"] == 0)
     })
@@ -114,10 +96,10 @@ async fn a_backup_takes_the_place_of_the_data_and_visitors_are_told_meanwhile() 
         })
         .await?;
 
-    restores_succeed(&lab.nodes);
+    lab.nodes.restores_succeed(1);
     let status = until_complete(&lab, "one", "True", "Restored").await?;
-    assert_eq!((&status["backup"], &status["databaseGeneration"]), (&json!(BACKUP), &json!(2)));
-    assert_eq!(status["lost"], json!({"from": "2026-11-21T13:25:01Z", "to": "2026-11-22T13:25:01Z"}));
+    assert_eq!((&status["backup"], &status["databaseGeneration"]), (&json!(RESTORED), &json!(2)));
+    assert_eq!(status["lost"], json!({"from": "2025-12-31T00:00:00Z", "to": "2026-01-01T00:00:00Z"}));
     until_serves(&lab, "crm_2").await?;
     assert_eq!(annotation(&lab, "tenantry.dev/database-generation").await?.as_deref(), Some("2"));
     let jobs: Api<Job> = Api::namespaced(lab.client.clone(), NAMESPACE);
@@ -138,7 +120,7 @@ async fn what_fails_leaves_everything_as_it_was() -> Result<()> {
     ask(&lab, "unsafe").await?;
     until_complete(&lab, "unsafe", "False", "SafetyBackupFailed").await?;
     until_serves(&lab, "crm").await?;
-    safety_backups_succeed(&lab.nodes);
+    lab.nodes.backups_succeed();
     lab.nodes.on(Workload::Job, "", "restore-", fails("WrongKey"));
     ask(&lab, "unreadable").await?;
     let status = until_complete(&lab, "unreadable", "False", "RestoreFailed").await?;
@@ -156,12 +138,14 @@ async fn an_operator_that_is_killed_at_each_step_goes_on_where_it_was() -> Resul
         lab.nodes.on(Workload::Job, "", job, Outcome::Nothing);
     }
     ask(&lab, "one").await?;
-    let (safe, restored) = (safety_backups_succeed as fn(&StandIn), restores_succeed as fn(&StandIn));
-    for (step, goes_on) in [("SafetyBackup", safe), ("Restoring", restored)] {
+    for step in ["SafetyBackup", "Restoring"] {
         until_step(&lab, "one", step).await?;
         let Lab { control_plane, client, break_glass, nodes, operator } = lab;
         operator.kill().await;
-        goes_on(&nodes);
+        match step {
+            "SafetyBackup" => nodes.backups_succeed(),
+            _ => nodes.restores_succeed(1),
+        }
         let operator = Running::start(&control_plane).await?;
         lab = Lab { control_plane, client, break_glass, nodes, operator };
     }
@@ -179,8 +163,7 @@ async fn an_operator_that_is_killed_at_each_step_goes_on_where_it_was() -> Resul
 #[tokio::test]
 async fn a_restore_without_its_status_is_not_carried_out_again() -> Result<()> {
     let lab = Lab::with_tenant().await?;
-    safety_backups_succeed(&lab.nodes);
-    restores_succeed(&lab.nodes);
+    lab.nodes.restores_succeed(1);
     ask(&lab, "one").await?;
     until_complete(&lab, "one", "True", "Restored").await?;
     until_serves(&lab, "crm_2").await?;

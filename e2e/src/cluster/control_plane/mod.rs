@@ -19,7 +19,7 @@ use crate::toolchain::{self, Module};
 
 pub use self::{
     audit::{AuditEvent, AuditTail},
-    stand_in::{Outcome, StandIn, Workload},
+    stand_in::{BACKUP, Outcome, RESTORED, StandIn, Workload},
 };
 
 /// Name of the cluster in kubeconfigs.

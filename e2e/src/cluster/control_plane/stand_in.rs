@@ -36,7 +36,9 @@ const RETRY: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 
 /// The backup that is always made.
-const BACKUP: &str = "20260101T000000Z-st4nd1";
+pub const BACKUP: &str = "20260101T000000Z-st4nd1";
+/// The backup that is always restored.
+pub const RESTORED: &str = "20251231T000000Z-st4nd0";
 
 /// What a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,6 +148,15 @@ impl StandIn {
         };
         self.on(Workload::Job, "", "backup", with(json!({"code": "BackedUp", "size": 4096})));
         self.on(Workload::Job, "", "drill", with(json!({"code": "Drilled", "restoredIn": 1, "rows": 2})));
+    }
+
+    /// From now on every restore succeeds, always of the same backup, and leaves that version of the schema.
+    pub fn restores_succeed(&self, schema_version: i64) {
+        let report = json!({
+            "code": "Restored", "backup": RESTORED, "createdAt": "2025-12-31T00:00:00Z", "rows": 2, "restoredIn": 1,
+            "schemaVersion": schema_version,
+        });
+        self.on(Workload::Job, "", "restore-", Outcome::Works { message: report.to_string() });
     }
 
     /// Forgets the script: everything works again.
