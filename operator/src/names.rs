@@ -37,6 +37,8 @@ pub const CLOSING_SINCE: &str = "tenantry.dev/closing-since";
 pub const FINAL_BACKUP: &str = "tenantry.dev/final-backup";
 /// Annotation on a Namespace: `<tenant>/<uid>` of the backups that the tenant's Jobs may read besides their own.
 pub const RESTORE_FROM: &str = "tenantry.dev/restore-from";
+/// Annotation on a Namespace: `<uid>/<backup>/<moment>`, the backup that the tenant began with, once it is in its database.
+pub const RESTORED_FROM: &str = "tenantry.dev/restored-from";
 /// Annotation on a Namespace: name of the last migration Job that reported success.
 pub const MIGRATED: &str = "tenantry.dev/migrated";
 /// Annotation on a Namespace: number of the database that serves. Also on the CRM's Deployment, and a label of restore Jobs.
@@ -73,6 +75,9 @@ pub const STORE: &str = "tenantry-store";
 pub const OPERATOR: &str = "tenantry-operator";
 /// The ClusterRole that the operator holds inside tenant namespaces, and nowhere else.
 pub const TENANT_ROLE: &str = "tenantry-tenant";
+/// Secret in the namespace of the keys: the private half of one of a BackupStore's recovery recipients, put there by an
+/// administrator for as long as tenants are brought back by it.
+pub const RECOVERY_IDENTITY: &str = "recovery-identity";
 /// ConfigMap with the route table, in the gateway's namespace.
 pub const ROUTES: &str = "routes";
 
@@ -104,6 +109,10 @@ pub mod child {
     pub const FINAL_BACKUP: &str = "backup-final";
     /// The beginning of the name of the Job that tries that backup before a tenant is removed.
     pub const FINAL_DRILL: &str = "drill-final";
+    /// Beginning of the name of the Job that restores what a tenant begins with.
+    pub const BOOTSTRAP: &str = "bootstrap";
+    /// Secret with the key that reads what a tenant begins with, as long as that takes.
+    pub const RESTORE_IDENTITY: &str = "restore-identity";
     /// Secret with the key pair of the backups.
     pub const BACKUP_IDENTITY: &str = "backup-identity";
     /// Service account of everything that speaks with the backup door.
@@ -243,6 +252,11 @@ pub fn migration_job(image: &str, schema_version: i64, sign_in_secret: &str, gen
 /// The Job that drops the database of that number of the tenant with that uid.
 pub fn drop_job(uid: &str, generation: i64) -> String {
     format!("{}-{}", child::DROP, short_hash(&[uid, &generation.to_string()]))
+}
+
+/// The Job that restores what the tenant with that uid begins with.
+pub fn bootstrap_job(uid: &str) -> String {
+    format!("{}-{}", child::BOOTSTRAP, short_hash(&[uid]))
 }
 
 /// The Job that carries out the request with that uid. What follows the component begins with a letter, so that it is never

@@ -210,6 +210,7 @@ pub fn small_tenant(name: &str, release: &str) -> Tenant {
         database: None,
         backup: None,
         deletion: None,
+        bootstrap: None,
     };
     Tenant::new(name, spec)
 }

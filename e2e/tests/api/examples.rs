@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), plan(), release(), bucket(), volume(), tenant_backup(), tombstone()]
+    vec![tenant(), copy_of_a_tenant(), plan(), release(), bucket(), volume(), tenant_backup(), tombstone()]
         .into_iter()
         .chain(tenant_restores())
         .collect()
@@ -30,6 +30,27 @@ fn tenant() -> Value {
                 "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6", "keep": { "daily": 14, "weekly": 0, "monthly": 24 },
             },
             "deletion": { "finalBackup": false, "keepFor": "2160h" },
+            "bootstrap": {
+                "restore": { "tenantUID": "7a0c0000-0000-4000-8000-000000000000", "backup": "20261122T132501Z-ab12cd" },
+            },
+        },
+    })
+}
+
+fn copy_of_a_tenant() -> Value {
+    let source = json!({
+        "tenant": "acme", "tenantUID": "7a0c0000-0000-4000-8000-000000000000", "time": "2026-11-22T13:25:01Z",
+    });
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Tenant",
+        "metadata": { "name": "acme-staging" },
+        "spec": {
+            "displayName": "杭州艾克米贸易有限公司",
+            "admin": { "name": "王芳", "email": "fang@acme.example" },
+            "plan": "standard",
+            "release": "r1",
+            "bootstrap": { "restore": source },
         },
     })
 }

@@ -1,6 +1,7 @@
 //! The operator on a real API server, with the chart's roles and admission policies and no nodes: what it makes, that it
 //! then keeps still, that it repairs, stops, starts, upgrades, reports and removes.
 
+mod bootstrap;
 mod canary;
 mod deletion;
 mod drift;

@@ -5,6 +5,7 @@
 //! of the chart.
 
 pub mod backup_store;
+pub mod bootstrap;
 pub mod conditions;
 pub mod plan;
 pub mod release;
@@ -20,6 +21,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 pub use backup_store::{BackupStore, BackupStoreSpec, BackupStoreStatus, ObjectLock, S3Store, VolumeStore};
+pub use bootstrap::{Bootstrap, BootstrapRestore, RestoredFrom};
 pub use plan::{BackupPolicy, ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
 pub use retention::Retention;

@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Retention;
+use crate::api::{Bootstrap, RestoredFrom, Retention};
 
 /// A customer: becomes a CRM of its own, with its own namespace, database, application and web address.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -48,6 +48,9 @@ use crate::api::Retention;
     ),
     validation = Rule::new("!(has(oldSelf.database) && has(oldSelf.database.storage)) || (has(self.database) && has(self.database.storage) && isQuantity(self.database.storage) && !quantity(self.database.storage).isLessThan(quantity(oldSelf.database.storage)))").message(
         "database.storage only grows: write the old size or more"
+    ),
+    validation = Rule::new("has(self.bootstrap) == has(oldSelf.bootstrap) && (!has(self.bootstrap) || self.bootstrap == oldSelf.bootstrap)").message(
+        "bootstrap says how the tenant began: it cannot be added, changed or removed later. To put a backup into the place of a tenant's data, make a TenantRestore"
     )
 )]
 pub struct TenantSpec {
@@ -99,6 +102,9 @@ pub struct TenantSpec {
     /// What happens when the tenant is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
+    /// What the tenant begins with; without it, with an empty CRM. Cannot be added, changed or removed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// What happens when the tenant is deleted.
@@ -301,6 +307,9 @@ pub struct TenantStatus {
     /// The newest drill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drill: Option<LastDrill>,
+    /// The backup that the tenant began with; what the tenant that it is of wrote later is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<RestoredFrom>,
 }
 
 /// A backup that was restored into a database of its own, or was tried to be.

@@ -62,6 +62,9 @@ fn refusal(result: Result<(), impl std::fmt::Display>) -> String {
 #[case::release(json!({"release": "r1 "}), "kubectl get releases")]
 #[case::storage_class(json!({"database": {"storageClass": "../fast"}}), "kubectl get storageclasses")]
 #[case::keep(json!({"backup": {"keep": {"daily": 30}}}), "")]
+#[case::bootstrap(json!({"bootstrap": {"restore": {"tenantUID": "7a0c0000-0000-4000-8000-000000000000"}}}), "")]
+#[case::bootstrap_uid(json!({"bootstrap": {"restore": {"tenantUID": "acme"}}}), "kubectl get tenanttombstones")]
+#[case::bootstrap_of_two(json!({"bootstrap": {"restore": {"tenantUID": "7a0c0000-0000-4000-8000-000000000000", "backup": "20261122T132501Z-ab12cd", "time": "2026-11-22T13:25:01Z"}}}), "or neither for the newest")]
 #[case::keep_nothing(json!({"backup": {"keep": {"daily": 0, "weekly": 0, "monthly": 0}}}), "keep at least one")]
 fn a_tenant_is_refused_with_what_to_write(#[case] change: Value, #[case] message: &str) {
     let refused = refusal(tenant("acme", change).validate_cel());
@@ -83,6 +86,10 @@ fn a_name_is_refused_with_what_to_write(#[case] name: &str, #[case] message: &st
     assert_eq!(refused.is_empty(), message.is_empty(), "{refused}");
 }
 
+fn bootstrap(tenant: &str) -> Value {
+    json!({"bootstrap": {"restore": {"tenant": tenant, "tenantUID": "7a0c0000-0000-4000-8000-000000000000"}}})
+}
+
 #[rstest]
 #[case::grows(json!({"database": {"storage": "5Gi"}}), json!({"database": {"storage": "6Gi"}}), "")]
 #[case::same_amount(json!({"database": {"storage": "1Gi"}}), json!({"database": {"storage": "1024Mi"}}), "")]
@@ -93,6 +100,10 @@ fn a_name_is_refused_with_what_to_write(#[case] name: &str, #[case] message: &st
 #[case::class_changes(json!({"database": {"storageClass": "a"}}), json!({"database": {"storageClass": "b"}}), "cannot be changed")]
 #[case::class_goes(json!({"database": {"storageClass": "a"}}), json!({}), "cannot be changed")]
 #[case::class_comes(json!({}), json!({"database": {"storageClass": "a"}}), "cannot be changed")]
+#[case::bootstrap_stays(bootstrap("a"), bootstrap("a"), "")]
+#[case::bootstrap_changes(bootstrap("a"), bootstrap("b"), "cannot be added, changed or removed later")]
+#[case::bootstrap_comes(json!({}), bootstrap("a"), "make a TenantRestore")]
+#[case::bootstrap_goes(bootstrap("a"), json!({}), "make a TenantRestore")]
 fn a_change_is_refused_with_what_to_write(#[case] old: Value, #[case] new: Value, #[case] message: &str) {
     let refused = refusal(tenant("acme", new).validate_cel_update(&tenant("acme", old)));
     assert!(refused.contains(message), "{refused}");

@@ -102,6 +102,10 @@ pub struct NamespaceFacts {
     pub migrated: Option<String>,
     /// Annotation: the public key of the tenant's backups.
     pub backup_recipient: Option<String>,
+    /// Annotation: the backups that the tenant's Jobs may read besides their own.
+    pub restore_from: Option<String>,
+    /// Annotation: the backup that the tenant began with.
+    pub restored_from: Option<String>,
     /// Annotations: which of the tenant's databases serves.
     pub databases: Recorded,
     /// Annotation: since when the tenant is on its way to being stopped.
@@ -269,6 +273,8 @@ impl ChildKind for Namespace {
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
             backup_recipient: annotation(names::BACKUP_RECIPIENT),
+            restore_from: annotation(names::RESTORE_FROM),
+            restored_from: annotation(names::RESTORED_FROM),
             databases: Recorded::read(annotation),
             closing_since: annotation(names::CLOSING_SINCE).and_then(|since| since.parse().ok()),
             final_backup: annotation(names::FINAL_BACKUP),

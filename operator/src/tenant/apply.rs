@@ -1,5 +1,6 @@
 //! Children → cluster, in the order in which they need each other, and each stage at once.
 
+mod restore_key;
 mod routes;
 
 use futures::future::join_all;
@@ -15,7 +16,7 @@ use crate::{
     },
     names::{Component, Host, child},
     tenant::{
-        Context, Error,
+        Context, Error, bootstrap,
         build::{self, CREDENTIAL_KEYS, Children, Credentials, SIGN_IN_KEYS, SignIn},
         closing,
         course::{self, Course},
@@ -82,6 +83,7 @@ async fn apply_children(
         app,
         backup,
         drill,
+        bootstrap,
         closing,
     } = children;
     let (cluster, seen) = (&ctx.cluster, &observed.seen);
@@ -104,23 +106,29 @@ async fn apply_children(
                 ensure_sign_in(ctx, tenant, course, observed),
                 ensure_pull_secrets(ctx, tenant, observed),
                 ensure_backup_identity(ctx, tenant, observed),
+                restore_key::ensure(ctx, tenant, course),
             )
         },
     );
-    let (quota, limits, claim, init, file, sign_in, pull, identity) = needed;
-    let (database, app, migration, budgets, backup, drill, closing) = tokio::join!(
+    let (quota, limits, claim, init, file, sign_in, pull, identity, restore_key) = needed;
+    // Its pod would wait for the key, and its time run out.
+    let bootstrap = bootstrap.filter(|_| restore_key.is_ok());
+    let (database, app, migration, budgets, backup, drill, bootstrap, closing) = tokio::join!(
         cluster.apply(seen, &database),
         apply_if(cluster, seen, app.as_ref()),
         create_if_absent(cluster, seen, migration.as_ref()),
         all(cluster, seen, &budgets),
         apply_if(cluster, seen, backup.as_ref()),
         apply_if(cluster, seen, drill.as_ref()),
+        create_if_absent(cluster, seen, bootstrap.as_ref()),
         create_if_absent(cluster, seen, closing.as_ref()),
     );
     sign_in?;
     pull?;
     identity?;
-    let applied = [accounts, policies, front, app, migration, budgets, backup, drill, closing].into_iter();
+    restore_key?;
+    let applied =
+        [accounts, policies, front, app, migration, budgets, backup, drill, bootstrap, closing].into_iter();
     let single = [quota, limits, claim, init, file, database].into_iter().map(|result| result.map(drop));
     applied.chain(single).collect::<Result<(), _>>().map_err(Error::Cluster)
 }
@@ -296,6 +304,11 @@ async fn remove_superseded(
         }
         let job = ctx.cluster.delete::<Job>(&tenant.namespace, old.job, old.uid);
         job.await.map_err(Error::Cluster)?;
+    }
+    for (job, uid) in bootstrap::unwanted(course.bootstrap.as_ref(), seen) {
+        delete_secret(ctx, tenant, child::RESTORE_IDENTITY).await?;
+        let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);
+        delete.await.map_err(Error::Cluster)?;
     }
     for (job, uid) in closing::unwanted(course.closing.as_ref(), seen) {
         let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);

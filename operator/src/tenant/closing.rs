@@ -4,24 +4,18 @@
 //! Each step is read off what is there, so it does not matter when the operator is started again: the time at which the
 //! stopping began and the backup that came of it stand on the Namespace, the rest in Jobs and pods.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::State,
-    cluster::{
-        cache::Snapshot,
-        facts::{Kind, PodFacts},
-        uid::Uid,
-    },
+    cluster::{cache::Snapshot, facts::Kind, uid::Uid},
     names::{self, Component, child},
     tenant::{
+        attempt::{Attempt, Step, pods_of},
         report::{self, Backup, Drill},
         validate::ValidTenant,
     },
 };
-
-/// After a Job has given up, it is made again after this time.
-const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// A tenant on its way to being stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,31 +56,6 @@ pub enum Stage {
     },
 }
 
-/// A Job that is to succeed, however often it takes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attempt {
-    /// Its name.
-    pub job: String,
-    /// What is to be done about it.
-    pub step: Step,
-    /// What the last pod that failed said.
-    pub failure: Option<String>,
-}
-
-/// What is to be done about a Job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// It should exist.
-    Run,
-    /// It has given up; it stays for inspection until then.
-    Rest {
-        /// When it is made again.
-        until: Timestamp,
-    },
-    /// It has given up long enough ago: delete it, so that it is made again.
-    Discard,
-}
-
 impl Closing {
     /// Whether the database is still needed.
     pub fn needs_database(&self) -> bool {
@@ -106,10 +75,7 @@ impl Closing {
     /// When a Job that has given up is made again.
     pub fn rests_until(&self) -> Option<Timestamp> {
         match &self.stage {
-            Stage::BackingUp(attempt) | Stage::Proving { attempt, .. } => match attempt.step {
-                Step::Rest { until } => Some(until),
-                Step::Run | Step::Discard => None,
-            },
+            Stage::BackingUp(attempt) | Stage::Proving { attempt, .. } => attempt.step.rests_until(),
             _ => None,
         }
     }
@@ -157,7 +123,7 @@ fn back_up(tenant: &ValidTenant, seen: &Snapshot, since: Timestamp, now: Timesta
             Backup::Pending => (),
         }
     }
-    Stage::BackingUp(attempt(seen, job, failure, now))
+    Stage::BackingUp(Attempt::of(seen, job, failure, now))
 }
 
 fn after_backup(tenant: &ValidTenant, seen: &Snapshot, backup: String, now: Timestamp) -> Stage {
@@ -174,24 +140,7 @@ fn after_backup(tenant: &ValidTenant, seen: &Snapshot, backup: String, now: Time
             Drill::Pending => (),
         }
     }
-    Stage::Proving { attempt: attempt(seen, job, failure, now), backup }
-}
-
-fn attempt(seen: &Snapshot, job: String, failure: Option<String>, now: Timestamp) -> Attempt {
-    let finished = seen.job(&job).and_then(|facts| facts.finished.clone());
-    let step = match &finished {
-        None => Step::Run,
-        Some(finished) => {
-            let until = finished.at.unwrap_or(now) + RETRY_AFTER;
-            if now < until { Step::Rest { until } } else { Step::Discard }
-        }
-    };
-    let silent = finished.map(|_| "it did not come to an end in time, or what it said is lost".to_owned());
-    Attempt { job, step, failure: failure.or(silent) }
-}
-
-fn pods_of<'a>(seen: &'a Snapshot, component: Component, job: &'a str) -> impl Iterator<Item = &'a PodFacts> {
-    seen.all_pods(component).map(|(_, _, pod)| pod).filter(move |pod| pod.job.as_deref() == Some(job))
+    Stage::Proving { attempt: Attempt::of(seen, job, failure, now), backup }
 }
 
 /// Whether there is, or soon could be, a pod that writes.

@@ -3,7 +3,7 @@
 //! A first start does everything at once: the app waits for the database and its schema by itself. A change of the release
 //! migrates first, while the old app keeps serving, and rolls the Deployment when the migration has reported success.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::State,
@@ -14,14 +14,13 @@ use crate::{
     },
     names::{self, Component},
     tenant::{
+        attempt::Step,
+        bootstrap::{self, Bootstrap},
         closing::{self, Closing},
         report::{self, Outcome},
         validate::{ValidRelease, ValidTenant},
     },
 };
-
-/// After a migration Job has given up, it is tried again after this time.
-pub const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is to be done about release and schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +35,24 @@ pub struct Course {
     pub migrated: Option<String>,
     /// The migration that is needed, if one is.
     pub migration: Option<Migration>,
+    /// The backup that it begins with, until that is recorded.
+    pub bootstrap: Option<Bootstrap>,
     /// How it stops, if it is to stop.
     pub closing: Option<Closing>,
+}
+
+impl Course {
+    /// Whether the database still lacks the backup that the tenant begins with.
+    pub fn lacks_backup(&self) -> bool {
+        self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.restored().is_none())
+    }
+
+    /// When a Job that has given up is made again.
+    pub fn rests_until(&self) -> Option<Timestamp> {
+        let migration = self.migration.as_ref().and_then(|migration| migration.step.rests_until());
+        let bootstrap = || self.bootstrap.as_ref().and_then(Bootstrap::rests_until);
+        migration.or_else(bootstrap).or_else(|| self.closing.as_ref().and_then(Closing::rests_until))
+    }
 }
 
 /// A migration that is needed.
@@ -55,22 +70,6 @@ pub struct Migration {
     pub first: bool,
 }
 
-/// What to do about the Job.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// It should exist.
-    Run,
-    /// It has given up; it stays for inspection until then.
-    RestAfterFailure {
-        /// When it is tried again.
-        until: Timestamp,
-    },
-    /// It has given up long enough ago: delete it, so that it is made again.
-    Discard,
-    /// The database is stopped on purpose, or about to be replaced.
-    Postponed,
-}
-
 /// Decides from what the tenant wants and what is there.
 pub fn decide(
     tenant: &ValidTenant,
@@ -78,18 +77,22 @@ pub fn decide(
     running_release: Option<&ValidRelease>,
     now: Timestamp,
 ) -> Course {
-    let way = way(tenant, seen, running_release, now);
-    Course { closing: closing::decide(tenant, seen, way.schema_version.is_some(), now), ..way }
+    let bootstrap = bootstrap::decide(tenant, seen, now);
+    let way = way(tenant, seen, running_release, bootstrap.as_ref(), now);
+    Course { closing: closing::decide(tenant, seen, way.schema_version.is_some(), now), bootstrap, ..way }
 }
 
 fn way(
     tenant: &ValidTenant,
     seen: &Snapshot,
     running_release: Option<&ValidRelease>,
+    bootstrap: Option<&Bootstrap>,
     now: Timestamp,
 ) -> Course {
     let mut namespace = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
-    if namespace.schema_version.is_none() && answers(seen) {
+    if let Some(bootstrap) = bootstrap {
+        namespace.schema_version = bootstrap.restored().map(|restored| restored.schema_version);
+    } else if namespace.schema_version.is_none() && answers(seen) {
         // It answers only when it has found its schema, and that may be before the migration has said so: from here on
         // there may be data in it.
         namespace.schema_version = Some(running_release.unwrap_or(&tenant.release).schema_version);
@@ -107,7 +110,10 @@ fn way(
     if goes_back(tenant, &namespace) {
         return settled(tenant, namespace.schema_version, namespace.migrated);
     }
-    let step = step(tenant, seen, &job, now);
+    let is_postponed = tenant.state == State::Suspended
+        || tenant.is_restoring
+        || bootstrap.is_some_and(|bootstrap| bootstrap.restored().is_none());
+    let step = if is_postponed { Step::Postponed } else { Step::of(seen, &job, now) };
     // Without a schema nothing can be served yet: whatever was tried before, start with what is wanted now.
     let first = namespace.schema_version.is_none();
     let running = namespace.release.filter(|_| !first).unwrap_or_else(|| tenant.release.name.clone());
@@ -120,6 +126,7 @@ fn way(
         schema_version: namespace.schema_version,
         migrated: namespace.migrated,
         migration,
+        bootstrap: None,
         closing: None,
     }
 }
@@ -131,6 +138,7 @@ fn settled(tenant: &ValidTenant, schema_version: Option<i64>, migrated: Option<S
         schema_version,
         migrated,
         migration: None,
+        bootstrap: None,
         closing: None,
     }
 }
@@ -150,23 +158,12 @@ fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {
     report::outcome(pods.map(|(_, child, pod)| (pod, child.created)))
 }
 
-fn step(tenant: &ValidTenant, seen: &Snapshot, job: &str, now: Timestamp) -> Step {
-    if tenant.state == State::Suspended || tenant.is_restoring {
-        return Step::Postponed;
-    }
-    let Some(finished) = seen.job(job).and_then(|facts| facts.finished.as_ref()) else {
-        return Step::Run;
-    };
-    let until = finished.at.unwrap_or(now) + RETRY_AFTER;
-    if now < until { Step::RestAfterFailure { until } } else { Step::Discard }
-}
-
 /// The migration Jobs that are no longer wanted. The one that reported success last stays, for its log.
 pub fn superseded<'a>(tenant: &ValidTenant, course: &Course, seen: &'a Snapshot) -> Vec<Superseded<'a>> {
     let wanted = |name: &str| {
         course.migrated.as_deref() == Some(name)
             || course.migration.as_ref().is_some_and(|migration| {
-                migration.job == name && matches!(migration.step, Step::Run | Step::RestAfterFailure { .. })
+                migration.job == name && matches!(migration.step, Step::Run | Step::Rest { .. })
             })
     };
     seen.of_kind(Kind::Job)

@@ -71,6 +71,11 @@ pub(super) fn migration(seen: &Snapshot, namespace: &str) -> Option<Verdict> {
     pods(seen, Component::Migrate, namespace)
 }
 
+/// What keeps the pod of a restore from running, if anything does.
+pub(super) fn restore(seen: &Snapshot, namespace: &str) -> Option<Verdict> {
+    pods(seen, Component::Restore, namespace)
+}
+
 /// What keeps requests from the tenant, if a controller that is not ours leads them and cannot.
 pub(super) fn routes(seen: &Snapshot, not_supported: bool) -> Option<Verdict> {
     if not_supported {

@@ -58,7 +58,7 @@ pub enum Error {
     },
     /// The backups of a deleted tenant of that name are kept.
     #[error(
-        "a tenant of this name was deleted, and its backups are kept until {expires_at:.0} (TenantTombstone {tombstone}): nothing is made in its place. Choose another name; or, if the old data is not needed, destroy it: kubectl annotate tenanttombstone {tombstone} tenantry.dev/confirm-delete={tombstone} && kubectl delete tenanttombstone {tombstone}"
+        "a tenant of this name was deleted, and its backups are kept until {expires_at:.0} (TenantTombstone {tombstone}): nothing is made in its place. To bring the data back, make the Tenant with spec: {{bootstrap: {{restore: {{tenantUID: {uid}}}}}}}. If it is not needed, destroy it: kubectl annotate tenanttombstone {tombstone} tenantry.dev/confirm-delete={tombstone} && kubectl delete tenanttombstone {tombstone}"
     )]
     TombstoneExists {
         /// The name.
@@ -69,6 +69,21 @@ pub enum Error {
         uid: String,
         /// When the backups go.
         expires_at: jiff::Timestamp,
+    },
+    /// Nothing is known that reads the backup with which the tenant begins.
+    #[error(
+        "no key is there that reads the backups of tenant {tenant} (uid {uid}), with one of which this tenant begins: no tombstone has one, and no Tenant of that name and uid lives. If you have one of the recovery keys of BackupStore {store}: kubectl -n {keys_namespace} create secret generic {secret} --from-file=identity=FILE",
+        secret = crate::names::RECOVERY_IDENTITY
+    )]
+    RestoreKeyMissing {
+        /// Name of the Tenant whose backups they are.
+        tenant: String,
+        /// Its uid.
+        uid: String,
+        /// Where they are.
+        store: String,
+        /// Where the key should be.
+        keys_namespace: String,
     },
     /// The namespace is somebody else's.
     #[error(
@@ -162,6 +177,7 @@ impl Error {
             Self::PlanMalformed { .. } => "PlanMalformed",
             Self::ReleaseMalformed { .. } => "ReleaseMalformed",
             Self::TombstoneExists { .. } => "TombstoneExists",
+            Self::RestoreKeyMissing { .. } => "RestoreKeyMissing",
             Self::ForeignNamespace { .. } => "ForeignNamespace",
             Self::NamespaceTerminating { .. } => "NamespaceTerminating",
             Self::SecretLost { .. } | Self::BackupKeyLost { .. } => "SecretLost",
@@ -197,6 +213,7 @@ impl Error {
             | Self::Encode(_) => true,
             // These wait for objects that are not watched.
             Self::ForeignNamespace { .. }
+            | Self::RestoreKeyMissing { .. }
             | Self::SecretLost { .. }
             | Self::BackupKeyLost { .. }
             | Self::SecretIncomplete { .. }

@@ -11,12 +11,16 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{FinalBackup, Tenant, TenantTombstone, TenantTombstoneSpec, conditions::whole_seconds},
+    api::{
+        FinalBackup, Tenant, TenantTombstone, TenantTombstoneSpec,
+        conditions::{self, KEY_DESTROYED, whole_seconds},
+    },
     cluster::cache::Snapshot,
     names::{self, SKIP_FINAL_BACKUP, TOMBSTONE_FIELD_MANAGER, TOMBSTONE_FINALIZER},
     tenant::{
         Context, Error,
         closing::{Closing, Stage},
+        is_deleting,
         newest::Newest,
         observe::{NamespaceState, Observed},
         validate,
@@ -47,6 +51,34 @@ pub(super) fn outcome(closing: Option<&Closing>) -> Option<FinalBackup> {
         Stage::Unneeded => Some(FinalBackup::NotMade),
         Stage::Proven { .. } => Some(FinalBackup::Verified),
         _ => None,
+    }
+}
+
+/// An empty CRM must not take the place of one whose backups are kept, because somebody applied an old file again. One that
+/// begins from a backup is not empty.
+pub(super) fn refuse_name_of_deleted(
+    tenant: &Tenant,
+    ctx: &Context,
+    observed: &Observed,
+) -> Result<(), Error> {
+    let is_made = observed.namespace != NamespaceState::Absent || is_deleting(tenant);
+    if is_made || tenant.spec.bootstrap.is_some() {
+        return Ok(());
+    }
+    let name = tenant.name_any();
+    let lives = |tombstone: &TenantTombstone| {
+        let conditions = tombstone.status.as_ref().map(|status| status.conditions.as_slice());
+        let destroyed = conditions::find(conditions.unwrap_or_default(), KEY_DESTROYED);
+        tombstone.spec.tenant == name && destroyed.is_none_or(|destroyed| destroyed.status != "True")
+    };
+    match ctx.tombstones.state().into_iter().find(|tombstone| lives(tombstone)) {
+        None => Ok(()),
+        Some(tombstone) => Err(Error::TombstoneExists {
+            name,
+            tombstone: tombstone.name_any(),
+            uid: tombstone.spec.uid.clone(),
+            expires_at: tombstone.spec.expires_at.0,
+        }),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Only observing, applying and writing the status touch the cluster; everything that decides is pure.
 
+pub mod attempt;
+pub mod bootstrap;
 pub mod build;
 pub mod closing;
 pub mod course;
@@ -35,10 +37,7 @@ use kube::{
 };
 
 use crate::{
-    api::{
-        BackupStore, FinalBackup, Plan, Release, Tenant, TenantStatus, TenantTombstone, conditions,
-        conditions::KEY_DESTROYED,
-    },
+    api::{BackupStore, FinalBackup, Plan, Release, Tenant, TenantStatus, TenantTombstone, conditions},
     args::{Routing, RunArgs},
     cluster::{
         Cluster, Severity,
@@ -49,8 +48,7 @@ use crate::{
     names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
     tenant::{
-        closing::Closing,
-        course::{Course, Step},
+        course::Course,
         hosts::{Ledger, Settlement},
         newest::Newest,
         observe::{NamespaceState, Observed},
@@ -183,7 +181,7 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
         progress.removed = true;
         return Ok(());
     }
-    refuse_name_of_deleted(tenant, ctx, &observed)?;
+    leaving::refuse_name_of_deleted(tenant, ctx, &observed)?;
     let tenant = &ensure_finalizer(tenant, ctx).await?;
     progress.storage_class_missing = observed.storage_class_missing;
     let mut valid = validated(tenant, ctx, &observed)?;
@@ -210,28 +208,6 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
 /// The watched children, as they are known now.
 fn snapshot(tenant: &Tenant, ctx: &Context) -> Snapshot {
     ctx.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()))
-}
-
-/// An empty CRM must not take the place of one whose backups are kept, because somebody applied an old file again.
-fn refuse_name_of_deleted(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<(), Error> {
-    if observed.namespace != NamespaceState::Absent || is_deleting(tenant) {
-        return Ok(());
-    }
-    let name = tenant.name_any();
-    let lives = |tombstone: &TenantTombstone| {
-        let conditions = tombstone.status.as_ref().map(|status| status.conditions.as_slice());
-        let destroyed = conditions::find(conditions.unwrap_or_default(), KEY_DESTROYED);
-        tombstone.spec.tenant == name && destroyed.is_none_or(|destroyed| destroyed.status != "True")
-    };
-    match ctx.tombstones.state().into_iter().find(|tombstone| lives(tombstone)) {
-        None => Ok(()),
-        Some(tombstone) => Err(Error::TombstoneExists {
-            name,
-            tombstone: tombstone.name_any(),
-            uid: tombstone.spec.uid.clone(),
-            expires_at: tombstone.spec.expires_at.0,
-        }),
-    }
 }
 
 /// Nobody would ever remove a namespace that is made for a Tenant that is gone, and watches may not have told yet.
@@ -261,9 +237,13 @@ fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<Vali
     let storage =
         observed.seen.claim(crate::names::child::DATABASE).and_then(|claim| claim.requested.as_deref());
     let databases = observed.databases(tenant)?;
+    let (bootstrap, restored_from) = match bootstrap::outstanding(tenant, &observed.recorded, &databases) {
+        Ok(bootstrap) => (Some(bootstrap), None),
+        Err(recorded) => (None, recorded),
+    };
     let valid = validate::validate(tenant, plan, release, observed.store.as_deref(), storage, &ctx.settings);
     let newest = Newest::of(tenant, &observed.seen, (ctx.now)());
-    Ok(ValidTenant { databases, newest, ..valid.map_err(Error::Invalid)? })
+    Ok(ValidTenant { databases, newest, bootstrap, restored_from, ..valid.map_err(Error::Invalid)? })
 }
 
 /// Nothing is made before the finalizer is there, or a deletion in between would leave it behind.
@@ -324,13 +304,7 @@ async fn tell(ctx: &Context, tenant: &Tenant, old: &TenantStatus, new: &TenantSt
 }
 
 fn next_look(ctx: &Context, progress: &Progress, ready: bool) -> Duration {
-    let retry = progress.course.as_ref().and_then(|course| course.migration.as_ref()).map(|m| m.step);
-    let closing = progress.course.as_ref().and_then(|course| course.closing.as_ref());
-    let rest = match retry {
-        Some(Step::RestAfterFailure { until }) => Some(until),
-        _ => closing.and_then(Closing::rests_until),
-    };
-    if let Some(until) = rest {
+    if let Some(until) = progress.course.as_ref().and_then(Course::rests_until) {
         let wait = Duration::try_from(until.duration_since((ctx.now)())).unwrap_or(RECHECK);
         return wait.min(RESYNC) + Duration::from_secs(1);
     }

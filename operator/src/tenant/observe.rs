@@ -16,11 +16,7 @@ use crate::{
     },
     malformed::Registry,
     names::{self, child},
-    tenant::{
-        Context, Error, build,
-        databases::{Databases, Recorded},
-        validate::ValidRelease,
-    },
+    tenant::{Context, Error, build, databases::Databases, validate::ValidRelease},
 };
 
 /// What there is.
@@ -30,8 +26,8 @@ pub struct Observed {
     pub seen: Snapshot,
     /// Whose the namespace is.
     pub namespace: NamespaceState,
-    /// Which database serves, as the namespace says.
-    pub databases: Recorded,
+    /// What the namespace says, also when no watch has told of it yet.
+    pub recorded: NamespaceFacts,
     /// The plan, if there is one that can be read.
     pub plan: Result<Arc<Plan>, Missing>,
     /// The release, if there is one that can be read.
@@ -135,7 +131,7 @@ impl Observed {
         let told = tenant.status.as_ref().and_then(|status| status.database_generation);
         let crm = self.seen.workload(Kind::Deployment, child::CRM);
         let used = crm.and_then(|crm| crm.database_generation);
-        Databases::of(&self.databases, told, used, &names::namespace_of(&tenant.name_any()))
+        Databases::of(&self.recorded.databases, told, used, &names::namespace_of(&tenant.name_any()))
     }
 
     /// The plan and the release, or the reason for leaving everything as it is.
@@ -162,14 +158,14 @@ impl Observed {
 pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> {
     let namespace = names::namespace_of(&tenant.name_any());
     let seen = ctx.cluster.cache().snapshot(&namespace);
-    let (state, databases) = namespace_state(tenant, ctx, &seen, &namespace).await?;
+    let (state, recorded) = namespace_state(tenant, ctx, &seen, &namespace).await?;
     let running = seen.namespace().and_then(|(_, facts)| facts.release.clone());
     let plan = find(&ctx.plans, &ctx.malformed, &tenant.spec.plan);
     let backup = plan.as_ref().ok().and_then(|plan| plan.spec.backup.as_ref());
     let store = backup.and_then(|backup| ctx.stores.get(&ObjectRef::new(&backup.store)));
     let mut observed = Observed {
         namespace: state,
-        databases,
+        recorded,
         plan,
         store,
         release: find(&ctx.releases, &ctx.malformed, tenant.spec.release.as_deref().unwrap_or_default()),
@@ -251,18 +247,18 @@ async fn namespace_state(
     ctx: &Context,
     seen: &Snapshot,
     name: &str,
-) -> Result<(NamespaceState, Recorded), Error> {
+) -> Result<(NamespaceState, NamespaceFacts), Error> {
     if let Some((child, facts)) = seen.namespace() {
-        return Ok((NamespaceState::of(tenant, child.deleting, facts), facts.databases.clone()));
+        return Ok((NamespaceState::of(tenant, child.deleting, facts), facts.clone()));
     }
     match ctx.cluster.get_global::<Namespace>(name).await.map_err(Error::Cluster)? {
-        None => Ok((NamespaceState::Absent, Recorded::default())),
+        None => Ok((NamespaceState::Absent, NamespaceFacts::default())),
         Some(live) => match live.facts() {
             Facts::Namespace(facts) => {
                 let state = NamespaceState::of(tenant, live.meta().deletion_timestamp.is_some(), &facts);
-                Ok((state, facts.databases))
+                Ok((state, *facts))
             }
-            _ => Ok((NamespaceState::Absent, Recorded::default())),
+            _ => Ok((NamespaceState::Absent, NamespaceFacts::default())),
         },
     }
 }

@@ -148,7 +148,7 @@ pub(super) fn plan(
     let scene = Scene { tenant, valid, course, seen, now };
     let restoring = restore::next(&requests, scene, &mut databases);
     let has_switched = databases.current != valid.databases.current;
-    valid.is_restoring = restoring.as_ref().is_some_and(Restoring::stops_the_crm);
+    valid.is_restoring = course.lacks_backup() || restoring.as_ref().is_some_and(Restoring::stops_the_crm);
     valid.databases = databases;
     if has_switched || valid.is_restoring {
         *course = course::decide(valid, seen, observed.running_release.as_ref(), now);

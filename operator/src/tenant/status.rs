@@ -1,6 +1,7 @@
 //! What the status says. Pure: everything follows from the arguments, and an unchanged world gives an unchanged status.
 
 mod backup;
+mod beginning;
 mod closing;
 mod drill;
 
@@ -13,7 +14,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        EffectiveState, GrantedHost, Tenant, TenantStatus,
+        EffectiveState, GrantedHost, RestoredFrom, State, Tenant, TenantStatus,
         conditions::{self, Verdict, Word, reasons, set_condition},
     },
     cluster::{
@@ -23,7 +24,9 @@ use crate::{
     names::{self, child},
     tenant::{
         Error, Progress,
-        course::{Migration, Step},
+        attempt::Step,
+        bootstrap,
+        course::{Course, Migration},
         diagnose, is_confirmed, is_deleting,
         newest::Newest,
         report::Outcome,
@@ -53,7 +56,9 @@ pub fn status(
     let backup_recent = backup::recent(tenant, progress.valid.as_ref(), newest.backup.as_ref(), seen, now);
     let backup_verified = drill::verified(tenant, progress.valid.as_ref(), newest.drill.as_ref(), now);
     let routes = diagnose::routes(seen, progress.routes_not_supported);
-    let ready = ready(tenant, progress, outcome, &namespace, [&database, &app, &isolated], routes);
+    let beginning = beginning::unfinished(progress, &database, seen, &namespace);
+    let parts = [&database, &app, &isolated];
+    let ready = ready(tenant, progress, outcome, &namespace, beginning, parts, routes);
 
     let generation = tenant.metadata.generation;
     let mut all = old.conditions.clone();
@@ -108,6 +113,8 @@ fn facts(
         conditions: Vec::new(),
         last_backup: None,
         last_drill: None,
+        restored_from: course
+            .map_or_else(|| old.restored_from.clone(), |course| begun_with(old, progress, course)),
         state: if course.is_some() { Some(in_effect(tenant, progress)) } else { old.state },
         url: progress.valid.as_ref().map(|valid| valid.url.clone()).or_else(|| old.url.clone()),
         hosts: hosts.unwrap_or_else(|| old.hosts.clone()),
@@ -126,10 +133,24 @@ fn facts(
     }
 }
 
+/// The backup that the tenant began with, as it is recorded.
+fn begun_with(old: &TenantStatus, progress: &Progress, course: &Course) -> Option<RestoredFrom> {
+    let recorded = || progress.valid.as_ref()?.restored_from.clone();
+    match &course.bootstrap {
+        Some(bootstrap) => bootstrap.restored_from(),
+        None => recorded().map_or_else(|| old.restored_from.clone(), |text| bootstrap::read(&text)),
+    }
+}
+
 /// What the tenant does for its users.
 fn in_effect(tenant: &Tenant, progress: &Progress) -> EffectiveState {
     let restoring = progress.requests.restoring_message();
-    if restoring.is_some() { EffectiveState::Restoring } else { tenant.spec.state.into() }
+    let begins = progress.course.as_ref().is_some_and(Course::lacks_backup);
+    if restoring.is_some() || begins && tenant.spec.state != State::Suspended {
+        EffectiveState::Restoring
+    } else {
+        tenant.spec.state.into()
+    }
 }
 
 /// The first that holds says why the tenant is not ready; the order reads as what matters most.
@@ -138,6 +159,7 @@ fn ready(
     progress: &Progress,
     outcome: &Result<(), Error>,
     namespace: &str,
+    beginning: Option<Verdict>,
     [database, app, isolated]: [&Verdict; 3],
     routes: Option<Verdict>,
 ) -> Verdict {
@@ -153,10 +175,13 @@ fn ready(
     if is_deleting(tenant) {
         return deleting(tenant, namespace);
     }
+    let stopped = |verdict: &Verdict| verdict.reason == reasons::SUSPENDED;
+    if let Some(unfinished) = beginning.filter(|verdict| !stopped(verdict)) {
+        return unfinished;
+    }
     if let Some(message) = progress.requests.restoring_message() {
         return Verdict::no(reasons::RESTORING, message);
     }
-    let stopped = |verdict: &Verdict| verdict.reason == reasons::SUSPENDED;
     if stopped(database) && stopped(app) {
         return Verdict::yes(
             reasons::SUSPENDED,
@@ -240,14 +265,11 @@ fn failure(migration: &Migration) -> Option<Verdict> {
             format!("it ended with exit code {exit_code} ({reason}) and did not say why")
         }
         Outcome::Pending | Outcome::Migrated { .. } => match migration.step {
-            Step::RestAfterFailure { .. } => "it did not come to an end in time".to_owned(),
+            Step::Rest { .. } => "it did not come to an end in time".to_owned(),
             Step::Run | Step::Discard | Step::Postponed => return None,
         },
     };
-    let next = match migration.step {
-        Step::RestAfterFailure { until } => format!("it is tried again at {until:.0}"),
-        Step::Run | Step::Discard | Step::Postponed => "it is being tried again".to_owned(),
-    };
+    let next = migration.step.what_next();
     let serving = if migration.first { "" } else { "; the old release keeps serving" };
     Some(Verdict::no(
         "MigrationFailed",

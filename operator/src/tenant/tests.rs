@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 mod backups;
+mod bootstrap;
 mod closing;
 mod routes;
 

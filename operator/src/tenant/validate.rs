@@ -12,8 +12,7 @@ use crate::{
     names::{self, Host, InvalidHost, InvalidName, TenantName},
     quantity::{InvalidQuantity, Quantity},
     schedule::{InvalidSchedule, Schedule},
-    tenant::{databases::Databases, newest::Newest},
-    tenant::{is_confirmed, is_deleting},
+    tenant::{bootstrap::ValidBootstrap, databases::Databases, is_confirmed, is_deleting, newest::Newest},
 };
 
 /// A tenant whose every word has been checked: nothing below this needs to check again.
@@ -55,6 +54,10 @@ pub struct ValidTenant {
     pub databases: Databases,
     /// Its newest backup and drill.
     pub newest: Newest,
+    /// What is still to be restored before its first start.
+    pub bootstrap: Option<ValidBootstrap>,
+    /// What its namespace records of the backup that it began with.
+    pub restored_from: Option<String>,
     /// The CRM must not run, because a backup takes the place of its data.
     pub is_restoring: bool,
     /// Size of the database's volume.
@@ -208,6 +211,8 @@ pub fn validate(
         },
         databases: Databases::default(),
         newest: Newest::default(),
+        bootstrap: None,
+        restored_from: None,
         is_restoring: false,
         storage,
         storage_class: own.storage_class,

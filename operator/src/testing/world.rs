@@ -200,7 +200,7 @@ impl World {
     /// What the watches would bring.
     pub(crate) fn bring_news(&mut self) {
         let objects = self.api.objects();
-        self.tenants.apply_watcher_event(&watcher::Event::Apply(self.tenant()));
+        relist(&mut self.tenants, &objects);
         relist(&mut self.backups, &objects);
         relist(&mut self.restores, &objects);
         relist(&mut self.tombstones, &objects);

@@ -126,6 +126,7 @@ async fn apply_children(bare: &Bare, tenant: &ValidTenant, children: Children) -
         app,
         backup,
         drill,
+        bootstrap: _of_tenants_that_begin_from_a_backup,
         closing: _of_tenants_that_stop,
     } = children;
     let namespaces: Api<Namespace> = Api::all(bare.client.clone());

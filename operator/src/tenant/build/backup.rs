@@ -28,7 +28,7 @@ use crate::{
 /// Keys that Secret `backup-identity` must have.
 pub const IDENTITY_KEYS: [&str; 2] = [IDENTITY, RECIPIENT];
 /// The secret half, with which backups are read.
-pub(super) const IDENTITY: &str = "identity";
+pub const IDENTITY: &str = "identity";
 /// The public half, to which backups are encrypted.
 pub const RECIPIENT: &str = "recipient";
 /// After this a backup is stopped from outside; the app gives up by itself half a minute earlier and can say why.

@@ -33,17 +33,15 @@ use crate::{
     args::{Routing, RunArgs},
     cluster::http_route::HttpRoute,
     names::Host,
-    tenant::{
-        course::{Course, Step},
-        entitlement::Entitlement,
-        validate::ValidTenant,
-    },
+    tenant::{attempt::Step, course::Course, entitlement::Entitlement, validate::ValidTenant},
 };
 
-pub use backup::{BackupReason, IDENTITY_KEYS, RECIPIENT, backup_identity, of_request, one_off_backup};
+pub use backup::{
+    BackupReason, IDENTITY, IDENTITY_KEYS, RECIPIENT, backup_identity, of_request, one_off_backup,
+};
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
-pub use restore::{Restore, drop_database, restore};
+pub use restore::{Restore, bootstrap, drop_database, restore, restore_identity};
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
 
 /// Everything that a tenant consists of, but for the Secrets, which are made once and then left alone, and for its
@@ -82,6 +80,8 @@ pub struct Children {
     pub backup: Option<CronJob>,
     /// Drills; `None` when there are none, or when they must stay as they are.
     pub drill: Option<CronJob>,
+    /// The restore of what the tenant begins with, if it is to run now.
+    pub bootstrap: Option<Job>,
     /// The last backup before the tenant stops, or its trial, if one is to run now.
     pub closing: Option<Job>,
 }
@@ -126,6 +126,7 @@ pub fn build(
             .zip(course.app.as_ref())
             .filter(|_| backup_recipient.is_some())
             .map(|(backup, release)| drill::cron_job(tenant, backup, release, settings)),
+        bootstrap: bootstrap(tenant, course, settings),
         closing: closing_job(tenant, course, backup_recipient, settings),
     })
 }

@@ -37,6 +37,16 @@ pub(super) fn namespace(
     if let Some(job) = &course.migrated {
         annotations.insert(names::MIGRATED.to_owned(), job.clone());
     }
+    match &course.bootstrap {
+        Some(bootstrap) => match bootstrap.record() {
+            None => annotations.insert(names::RESTORE_FROM.to_owned(), bootstrap.source.to_string()),
+            Some(record) => annotations.insert(names::RESTORED_FROM.to_owned(), record),
+        },
+        None => tenant
+            .restored_from
+            .clone()
+            .and_then(|record| annotations.insert(names::RESTORED_FROM.to_owned(), record)),
+    };
     if let Some(closing) = course.closing.as_ref().filter(|closing| closing.stage != Stage::Unneeded) {
         annotations.insert(names::CLOSING_SINCE.to_owned(), closing.since.to_string());
         if let Some(backup) = closing.backup() {

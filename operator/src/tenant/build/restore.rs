@@ -1,24 +1,52 @@
 //! Restores: the Job that brings a backup into a database beside the present one, and the Job that drops the old one.
 
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{Container, PodSpec, PodTemplateSpec},
+use k8s_openapi::{
+    ByteString,
+    api::{
+        batch::v1::Job,
+        core::v1::{Container, PodSpec, PodTemplateSpec, Secret},
+    },
 };
 
 use super::{
     backup::{IDENTITY, OWN_DEADLINE, door, of_request, one_off, token_volume},
     common::{
-        APP_UID, container, pod_meta, pod_spec, read_mount, scratch_volume, secret_volume, write_mount,
+        APP_UID, container, meta, pod_meta, pod_spec, read_mount, scratch_volume, secret_volume, write_mount,
     },
 };
 use crate::{
     args::RunArgs,
     names::{self, Component, child},
     tenant::{
+        bootstrap::Source,
+        course::Course,
         databases::name_of,
         validate::{ValidBackup, ValidRelease, ValidTenant},
     },
 };
+
+/// The key that reads the backup with which a tenant begins.
+pub fn restore_identity(tenant: &ValidTenant, identity: ByteString) -> Secret {
+    Secret {
+        metadata: meta(tenant, Component::Restore, child::RESTORE_IDENTITY),
+        type_: Some("Opaque".to_owned()),
+        data: Some([(IDENTITY.to_owned(), identity)].into()),
+        ..Secret::default()
+    }
+}
+
+/// The Job that restores what the tenant begins with, if it is to run now: into the database that is there and empty.
+pub fn bootstrap(tenant: &ValidTenant, course: &Course, settings: &RunArgs) -> Option<Job> {
+    let bootstrap = course.bootstrap.as_ref()?;
+    let (job, backup) = (bootstrap.job()?, tenant.backup.as_ref()?);
+    let task = Task {
+        source: &bootstrap.source,
+        identity: child::RESTORE_IDENTITY,
+        backup: &bootstrap.backup,
+        database: &tenant.databases.name(),
+    };
+    Some(job_of(tenant, backup, &tenant.release, settings, job, &task))
+}
 
 /// What a restore is made of.
 #[derive(Clone, Debug)]
@@ -39,8 +67,41 @@ pub fn restore(
     settings: &RunArgs,
     restore: &Restore<'_>,
 ) -> Job {
+    let source = Source { tenant: tenant.name.to_string(), uid: tenant.uid.clone() };
+    let task = Task {
+        source: &source,
+        identity: child::BACKUP_IDENTITY,
+        backup: restore.backup,
+        database: &name_of(restore.generation),
+    };
+    let name = names::request_job(Component::Restore, restore.uid);
+    let mut job = of_request(job_of(tenant, backup, release, settings, &name, &task), restore.uid);
+    let labels = job.metadata.labels.get_or_insert_default();
+    labels.insert(names::DATABASE_GENERATION.to_owned(), restore.generation.to_string());
+    job
+}
+
+/// Which backup goes where.
+struct Task<'a> {
+    /// Whose backup.
+    source: &'a Source,
+    /// The Secret with the key that reads it.
+    identity: &'a str,
+    /// Which.
+    backup: &'a str,
+    /// Where it goes.
+    database: &'a str,
+}
+
+fn job_of(
+    tenant: &ValidTenant,
+    backup: &ValidBackup,
+    release: &ValidRelease,
+    settings: &RunArgs,
+    name: &str,
+    task: &Task<'_>,
+) -> Job {
     let door = door(settings);
-    let database = name_of(restore.generation);
     let current = tenant.databases.name();
     // PostgreSQL cannot say how large its volume is, and a full one would stop the database that serves.
     let volume_size = tenant.storage.value().to_string();
@@ -50,13 +111,13 @@ pub fn restore(
         ("--door", door.as_str()),
         ("--token-file", "/run/secrets/store/token"),
         ("--store", &backup.store),
-        ("--tenant", tenant.name.as_str()),
-        ("--tenant-uid", &tenant.uid),
+        ("--tenant", &task.source.tenant),
+        ("--tenant-uid", &task.source.uid),
         ("--identity-file", "/run/secrets/backup/identity"),
-        ("--backup", restore.backup),
+        ("--backup", task.backup),
     ];
     let container = Container {
-        args: Some(arguments("restore", &database, &flags)),
+        args: Some(arguments("restore", task.database, &flags)),
         volume_mounts: Some(vec![
             read_mount("database-password", "/run/secrets/database"),
             read_mount("store-token", "/run/secrets/store"),
@@ -65,16 +126,10 @@ pub fn restore(
         ]),
         ..container("restore", &release.image, &tenant.app)
     };
-    let volumes = vec![
-        token_volume("store-token"),
-        secret_volume("identity", child::BACKUP_IDENTITY, &[(IDENTITY, IDENTITY)]),
-    ];
-    let name = names::request_job(Component::Restore, restore.uid);
+    let volumes =
+        vec![token_volume("store-token"), secret_volume("identity", task.identity, &[(IDENTITY, IDENTITY)])];
     let template = template(tenant, child::STORE, container, volumes, settings);
-    let mut job = of_request(one_off(tenant, Component::Restore, &name, template), restore.uid);
-    let labels = job.metadata.labels.get_or_insert_default();
-    labels.insert(names::DATABASE_GENERATION.to_owned(), restore.generation.to_string());
-    job
+    one_off(tenant, Component::Restore, name, template)
 }
 
 /// The Job that drops the database of that number, which served once.

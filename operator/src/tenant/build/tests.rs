@@ -39,6 +39,7 @@ fn values(children: Children) -> Vec<Value> {
         app,
         backup,
         drill,
+        bootstrap,
         closing,
     } = children;
     // The script has its own file; here it would only be in the way.
@@ -60,6 +61,7 @@ fn values(children: Children) -> Vec<Value> {
         .chain(all(app.into_iter().collect()))
         .chain(all(backup.into_iter().collect()))
         .chain(all(drill.into_iter().collect()))
+        .chain(all(bootstrap.into_iter().collect()))
         .chain(all(closing.into_iter().collect()))
         .collect()
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     cluster::{
         cache::{Child, Key},
-        facts::{Facts, NamespaceFacts, WorkloadFacts},
+        facts::{Facts, NamespaceFacts, PodFacts, WorkloadFacts},
     },
     testing::{self, at, child, job},
 };

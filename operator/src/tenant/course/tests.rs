@@ -131,7 +131,7 @@ fn a_job_that_has_given_up_rests_and_is_then_made_again() {
     let name = job_of(&tenant);
     let seen = || [job(&name, Some(100)), pod(&name, "what?")];
     let rests = decided(&tenant, seen(), 100 + 299).migration.unwrap();
-    assert_eq!(rests.step, Step::RestAfterFailure { until: at(400) });
+    assert_eq!(rests.step, Step::Rest { until: at(400) });
     let course = decided(&tenant, seen(), 400);
     assert_eq!(course.migration.as_ref().unwrap().step, Step::Discard);
     let snapshot = Snapshot::new(seen());

@@ -6,11 +6,7 @@ use crate::{
         conditions::{Verdict, reasons},
     },
     names::{SKIP_FINAL_BACKUP, namespace_of},
-    tenant::{
-        Progress,
-        closing::{Attempt, Stage, Step},
-        is_confirmed, is_deleting,
-    },
+    tenant::{Progress, attempt::Attempt, closing::Stage, is_confirmed, is_deleting},
 };
 
 /// What is still to be done before the database may stop, or the tenant be removed; `None` when it is done, or when the tenant
@@ -51,10 +47,7 @@ fn told(tenant: &Tenant, attempt: &Attempt, course: &str, (reason, failed): (&'s
     let Some(what) = &attempt.failure else {
         return Verdict::no(reasons::FINAL_BACKUP, course);
     };
-    let next = match attempt.step {
-        Step::Rest { until } => format!("it is tried again at {until:.0}"),
-        Step::Run | Step::Discard => "it is being tried again".to_owned(),
-    };
+    let next = attempt.step.what_next();
     let message = format!(
         "{failed}: {what}. {next}; see the log of Job {} in namespace {}, and kubectl get backupstores{}",
         attempt.job,

@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    tenant::{closing::Closing, course},
+    tenant::{attempt::Step, closing::Closing, course},
     testing,
 };
 
