@@ -5,6 +5,7 @@
 
 mod accidents;
 mod backups;
+mod bootstrap;
 mod deletion;
 mod failures;
 mod internet;
