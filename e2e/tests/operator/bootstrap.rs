@@ -118,7 +118,6 @@ async fn a_copy_of_a_living_tenant_waits_for_what_fails_and_leaves_the_other_alo
     let lab = Lab::with_tenant().await?;
     let source = Api::<Tenant>::all(lab.client.clone()).get("acme").await?;
     let uid = source.uid().context("a Tenant has a uid")?;
-    let before = Api::<Namespace>::all(lab.client.clone()).get(NAMESPACE).await?;
     migrations_succeed(&lab.nodes, 1);
     let failed = json!({"code": "NoBackup"}).to_string();
     restores(&lab.nodes, Outcome::Exits { code: 1, message: failed });
@@ -139,8 +138,10 @@ async fn a_copy_of_a_living_tenant_waits_for_what_fails_and_leaves_the_other_alo
         own.is_some() && own != key(&lab, NAMESPACE, "backup-identity").await?,
         "it has a key of its own"
     );
-    let after = Api::<Namespace>::all(lab.client.clone()).get(NAMESPACE).await?;
-    assert_eq!(before.metadata.resource_version, after.metadata.resource_version);
+    for name in [names::RESTORE_FROM, names::RESTORED_FROM] {
+        assert_eq!(annotation(&lab, NAMESPACE, name).await?, None, "{name}");
+    }
+    assert_eq!(key(&lab, NAMESPACE, KEY).await?, None);
     lab.until_ready("acme").await?;
     Ok(())
 }
