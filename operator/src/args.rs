@@ -34,6 +34,8 @@ pub enum Command {
     Gateway(gateway::Args),
     /// Be the door to the backup stores.
     Store(store::Args),
+    /// List which tenants have backups in the stores; run it where the door runs.
+    Inventory(store::InventoryArgs),
 }
 
 /// Where the definitions go.

@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
         // The operator waits for the API server most of the time. On one thread it needs a third less memory, since what one
         // thread frees is not kept for another, and the same on a large node as on a small one.
         // So does the door, which streams and waits.
-        Command::Run(_) | Command::Crds(_) | Command::Store(_) => {
+        Command::Run(_) | Command::Crds(_) | Command::Store(_) | Command::Inventory(_) => {
             tokio::runtime::Builder::new_current_thread()
         }
         // The gateway works for every visitor.
@@ -39,6 +39,7 @@ async fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Crds(args) => crds(&args),
         Command::Gateway(args) => gateway::run(args).await.context("the gateway stopped"),
         Command::Store(args) => store::run(args).await.context("the door stopped"),
+        Command::Inventory(args) => store::list(args).await.context("the stores were not listed"),
     }
 }
 

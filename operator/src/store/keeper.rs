@@ -106,12 +106,9 @@ async fn refresh(
     store: &BackupStore,
     in_use: &mut InUse,
 ) -> kube::Result<Result<Arc<Backend>, backend::Error>> {
-    let credentials = match &store.spec.s3 {
-        None => None,
-        Some(s3) => match secret(door, client, &s3.credentials_secret).await? {
-            Ok(secret) => secret,
-            Err(error) => return Ok(Err(error)),
-        },
+    let credentials = match credentials(client, &door.namespace, &store.spec).await? {
+        Ok(secret) => secret,
+        Err(error) => return Ok(Err(error)),
     };
     let data = credentials.as_ref().map(|secret| secret.data.clone().unwrap_or_default());
     let sources = Sources { spec: store.spec.clone(), credentials: data };
@@ -138,13 +135,14 @@ async fn refresh(
     }))
 }
 
-/// The Secret, if there is one and the door may read it.
-async fn secret(
-    door: &Door,
+/// The Secret that a store names, if it names one, there is one, and the door may read it.
+pub(super) async fn credentials(
     client: &Client,
-    name: &str,
+    namespace: &str,
+    spec: &BackupStoreSpec,
 ) -> kube::Result<Result<Option<Secret>, backend::Error>> {
-    match Api::<Secret>::namespaced(client.clone(), &door.namespace).get_opt(name).await {
+    let Some(name) = spec.s3.as_ref().map(|s3| &s3.credentials_secret) else { return Ok(Ok(None)) };
+    match Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await {
         Ok(secret) => Ok(Ok(secret)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             Ok(Err(backend::Error::CredentialsMissing(format!(

@@ -7,7 +7,7 @@
 //! `body`, `places` and `problem` (how much, how many at once, and what is said when it does not work), `manifest` (what
 //! describes a backup), `backend` (a bucket or a volume), `stores` and `keeper` (which stores there are, and whether they
 //! work), `tenants`, `retention` and `sweep` (whose backups there are, which need not be kept, and their removal), `burial` (those
-//! of deleted tenants), `server` and `metrics` (connections, and what is seen from outside).
+//! of deleted tenants), `server` and `metrics` (connections, and what is seen from outside). `inventory` is a command of its own.
 //!
 //! # Rights
 //!
@@ -28,6 +28,7 @@ mod backend;
 mod body;
 mod burial;
 mod caller;
+mod inventory;
 mod keeper;
 mod manifest;
 mod metrics;
@@ -57,6 +58,7 @@ use self::{caller::Callers, metrics::Metrics, places::Places, stores::Stores};
 use crate::{cluster, gateway::limits::duration};
 
 pub use caller::{ACCOUNT, AUDIENCE};
+pub use inventory::{Args as InventoryArgs, list};
 
 /// What `operator store` is told.
 #[derive(clap::Args, Clone, Debug)]

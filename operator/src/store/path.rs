@@ -24,7 +24,7 @@ pub(super) enum Target {
 pub(super) struct StoreName(String);
 
 /// Where a tenant's backups are: its name, and the uid of its object, so that another tenant of the same name finds nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Prefix {
     tenant: TenantName,
     uid: String,

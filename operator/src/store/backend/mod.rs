@@ -186,6 +186,22 @@ impl Backend {
         self.contents(prefix).await.map(by_backup)
     }
 
+    /// What there is in the whole store, tenant by tenant; whatever has another name is left out.
+    pub(super) async fn all(&self) -> Result<BTreeMap<Prefix, Vec<Found>>, Error> {
+        let contents = match self {
+            Self::S3(s3) => s3.contents("").await?,
+            Self::Volume(volume) => volume.contents("").await?,
+        };
+        let mut all = BTreeMap::<Prefix, Vec<(String, Stored)>>::new();
+        for (name, stored) in contents {
+            let Some((tenant, rest)) = name.split_once('/') else { continue };
+            let Some((uid, rest)) = rest.split_once('/') else { continue };
+            let Ok(prefix) = Prefix::parse(tenant, uid) else { continue };
+            all.entry(prefix).or_default().push((rest.to_owned(), stored));
+        }
+        Ok(all.into_iter().map(|(prefix, contents)| (prefix, by_backup(contents))).collect())
+    }
+
     /// The paths of all objects beneath a prefix, whatever they are, without it.
     pub(super) async fn names(&self, prefix: &Prefix) -> Result<Vec<String>, Error> {
         Ok(self.contents(prefix).await?.into_iter().map(|(name, _)| name).collect())

@@ -163,7 +163,7 @@ impl S3 {
     }
 
     fn path(&self, path: &str) -> Path {
-        path.split('/').fold(self.prefix.clone(), Path::join)
+        path.split('/').filter(|word| !word.is_empty()).fold(self.prefix.clone(), Path::join)
     }
 }
 
