@@ -29,8 +29,8 @@ impl Deadline {
         done.unwrap_or(Err(Problem::DeadlineExceeded { step }))
     }
 
-    /// Tries again, with pauses, while it fails in a way that passes. The last failure is the answer, before the deadline
-    /// could hide it.
+    /// Tries again, with pauses, while it fails in a way that passes. The last failure is the answer: the deadline hides it
+    /// neither during a pause nor in the middle of another try.
     pub(crate) async fn patiently<T>(
         self,
         mut work: impl AsyncFnMut() -> Result<T, Problem>,
@@ -38,16 +38,17 @@ impl Deadline {
     ) -> Result<T, Problem> {
         let end = self.0.min(Instant::now() + PATIENCE);
         let mut pause = FIRST_PAUSE;
+        let mut done = work().await;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            match work().await {
-                Err(problem) if passes(&problem) && pause < left => {
-                    tracing::info!(reason = %problem, "waits");
-                }
+            let problem = match done {
+                Err(problem) if passes(&problem) && pause < left => problem,
                 done => return done,
-            }
+            };
+            tracing::info!(reason = %problem, "waits");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+            done = tokio::time::timeout_at(self.0.into(), work()).await.unwrap_or(Err(problem));
         }
     }
 }
@@ -71,6 +72,21 @@ mod tests {
         );
         assert_eq!(deadline.hold(STEP, work).await, Err(Problem::DoorUnreachable));
         assert!(2 <= tries, "{tries}");
+    }
+
+    #[tokio::test]
+    async fn a_try_that_the_deadline_interrupts_does_not_hide_why_it_was_made() {
+        let mut tries = 0;
+        let deadline = Deadline::within(Duration::from_millis(300));
+        let work = deadline.patiently(
+            async || {
+                tries += 1;
+                if tries == 1 { Err::<(), _>(Problem::DoorUnreachable) } else { std::future::pending().await }
+            },
+            |problem| *problem == Problem::DoorUnreachable,
+        );
+        assert_eq!(deadline.hold(STEP, work).await, Err(Problem::DoorUnreachable));
+        assert_eq!(tries, 2);
     }
 
     #[tokio::test]
