@@ -29,9 +29,8 @@ async fn a_backup_and_its_drill_report_what_they_did() {
     });
     assert_eq!((pod.report(), &manifest["reason"]), (report, &json!("OnDemand")));
 
-    let mut drill = pod.command("drill", &door);
-    drill.arg("--identity-file").arg(pod.file("identity")).args(["--scratch-socket", &database::socket()]);
-    let ended = output(drill).await;
+    let _turn = vault::SCRATCH_TURN.lock().await;
+    let ended = output(pod.drill(&door)).await;
     assert!(ended.status.success(), "{ended:?}");
     let mut report = pod.report();
     assert!(report["restoredIn"].take().as_u64().is_some_and(|seconds| 1 <= seconds));

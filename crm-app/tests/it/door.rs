@@ -45,6 +45,8 @@ pub enum Fault {
     LoseAnswer(&'static str),
     /// All of the body is taken, and nothing said.
     Silence(&'static str),
+    /// All is done as it should be, and nothing said.
+    Withhold(&'static str),
     /// The stored object is not quite what was sent, and the door says so.
     Garble(&'static str),
     /// The answer's body ends in its middle with the connection.
@@ -204,6 +206,17 @@ impl FakeDoor {
         tokio::time::timeout(WITHIN, came).await.unwrap_or_else(|_| panic!("no {request} was broken off"));
     }
 
+    /// Waits until so many objects have names that end like this.
+    pub async fn has(&self, end: &str, count: usize) {
+        let mut taken = self.taken.clone();
+        let came = async {
+            while self.objects().iter().filter(|name| name.ends_with(end)).count() < count {
+                taken.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(WITHIN, came).await.unwrap_or_else(|_| panic!("there are no {count} {end}"));
+    }
+
     /// Waits until so many bytes of bodies came.
     pub async fn took(&self, bytes: usize) {
         let mut taken = self.taken.clone();
@@ -252,6 +265,7 @@ impl Fault {
             | Self::HangUp(with)
             | Self::LoseAnswer(with)
             | Self::Silence(with)
+            | Self::Withhold(with)
             | Self::Garble(with)
             | Self::CutOff(with)
             | Self::RenewToken(with) => *with == request,
@@ -291,6 +305,10 @@ async fn serve(shared: Shared, request: Request<Incoming>) -> Answer {
     };
     match fault {
         Some(Fault::LoseAnswer(_)) => return Err(io::Error::other("loses the answer")),
+        Some(Fault::Withhold(_)) => {
+            shared.taken.send_modify(|_| {});
+            return pending().await;
+        }
         Some(Fault::RenewToken(_)) => fs::write(&shared.token_file, "second\n").unwrap(),
         _ => {}
     }

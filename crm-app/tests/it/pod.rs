@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
 use crate::{
-    database::Database,
+    database::{self, Database},
     door::{FakeDoor, STORE, TENANT, UID, WITHIN},
     vault::Keys,
 };
@@ -45,10 +45,16 @@ impl Pod {
     }
 
     pub fn command(&self, name: &str, door: &FakeDoor) -> Command {
+        let mut command = self.alone(name);
+        command.args(["--door", &door.url(), "--store", STORE, "--tenant", TENANT, "--tenant-uid", UID]);
+        command.arg("--token-file").arg(door.token_file());
+        command
+    }
+
+    /// A command that speaks with no door.
+    pub fn alone(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crm-app"));
-        command.args([name, "--deadline", "60s", "--door", &door.url()]);
-        command.args(["--store", STORE, "--tenant", TENANT, "--tenant-uid", UID]);
-        command.arg("--token-file").arg(door.token_file()).arg("--report").arg(self.file("report"));
+        command.args([name, "--deadline", "60s", "--report"]).arg(self.file("report"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -60,6 +66,14 @@ impl Pod {
         command.args(["--database-name", &login.database, "--reason", "OnDemand"]);
         command.arg("--database-password-file").arg(self.file("password"));
         command.arg("--recipients-file").arg(self.file("recipients"));
+        command
+    }
+
+    /// On the tests' server, in its own scratch database: see [`vault::SCRATCH_TURN`](crate::vault::SCRATCH_TURN).
+    pub fn drill(&self, door: &FakeDoor) -> Command {
+        let mut command = self.command("drill", door);
+        command.arg("--identity-file").arg(self.file("identity"));
+        command.args(["--scratch-socket", &database::socket()]);
         command
     }
 

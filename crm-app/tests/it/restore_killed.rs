@@ -1,23 +1,18 @@
 //! `crm-app restore` killed at each of its stages, with everything that it had started, as a container is: the database that
 //! serves is as it was, and the next run ends in the right one.
 
-use std::{fs, path::Path};
-
 use crm_app::backup::Mark;
 use rstest::rstest;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
-use tokio::{
-    process::{Child, Command},
-    time::timeout,
-};
+use sqlx::{Connection as _, PgConnection};
+use tokio::process::Command;
 
 use crate::{
     app::TestApp,
     catalogue::{catalogue, content},
     database::{self, Database},
-    door::{FakeDoor, Fault, WITHIN},
+    door::FakeDoor,
+    killing::{Lock, kill_at_gate, kill_before_report, kill_when_asked, start, with_program},
     pod::{Pod, output},
     restore_faults::HALF,
     vault::{self, Gate, Keys},
@@ -56,7 +51,7 @@ struct World {
 }
 
 /// As in the product; what is held here is waited for there.
-const TURN_LOCK: i64 = 0x0043_524d_5245_5354;
+pub const TURN_LOCK: i64 = 0x0043_524d_5245_5354;
 
 #[rstest]
 #[tokio::test]
@@ -121,11 +116,11 @@ impl World {
     /// Starts a restore, waits until it is there, and kills it.
     async fn kill_at(&self, stage: Stage) {
         match stage {
-            Stage::Find => self.kill_when_asked("GET list").await,
-            Stage::Manifest => self.kill_when_asked("GET manifest.json").await,
-            Stage::Empty => self.kill_when_asked("GET data").await,
-            Stage::Half => self.kill_after(HALF).await,
-            Stage::Restored => self.kill_after("pg_restore \"$@\"").await,
+            Stage::Find => kill_when_asked(&self.door, "GET list", self.command()).await,
+            Stage::Manifest => kill_when_asked(&self.door, "GET manifest.json", self.command()).await,
+            Stage::Empty => kill_when_asked(&self.door, "GET data", self.command()).await,
+            Stage::Half => kill_at_gate(&self.gate, self.gated(HALF)).await,
+            Stage::Restored => kill_at_gate(&self.gate, self.gated("pg_restore \"$@\"")).await,
             Stage::Compare => {
                 self.kill_while_locked(&self.target, "lock table crm.company in access exclusive mode").await;
             }
@@ -136,90 +131,23 @@ impl World {
                 self.kill_while_locked(self.serving(), &format!("select pg_advisory_xact_lock({TURN_LOCK})"))
                     .await;
             }
-            Stage::Report => self.kill_while_reporting().await,
+            Stage::Report => kill_before_report(&self.pod, "restore.done", self.command()).await,
         }
-    }
-
-    async fn kill_when_asked(&self, request: &'static str) {
-        self.door.break_with(Fault::Silence(request));
-        let running = start(self.command());
-        self.door.asked(request).await;
-        kill(running).await;
-    }
-
-    async fn kill_after(&self, work: &str) {
-        let running = start(self.gated(work));
-        self.gate.reached().await;
-        kill(running).await;
     }
 
     /// Locks something when `pg_restore` is done, and waits until somebody waits for it.
     async fn kill_while_locked(&self, database: &Database, lock: &str) {
         let running = start(self.gated("pg_restore \"$@\""));
         self.gate.reached().await;
-        let mut holder = PgConnection::connect_with(&database.superuser()).await.unwrap();
-        let mut held = holder.begin().await.unwrap();
-        held.execute(AssertSqlSafe(lock.to_owned())).await.unwrap();
+        let lock = Lock::take(database.superuser(), lock).await;
         self.gate.open().await;
-        somebody_waits(database).await;
-        kill(running).await;
-        held.rollback().await.unwrap();
-    }
-
-    /// Nobody reads the pipe to which it would report.
-    async fn kill_while_reporting(&self) {
-        let report = self.pod.file("report");
-        fs::remove_file(&report).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(&report).status().unwrap().success());
-        let running = start(self.command());
-        let finished = async {
-            while !matches!(self.mark().await, Some(Mark::Finished(_))) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(WITHIN, finished).await.expect("it never finished");
-        kill(running).await;
-        fs::remove_file(&report).unwrap();
-        fs::write(&report, "").unwrap();
+        lock.kill_who_waits(running).await;
     }
 
     /// With a `pg_restore` that does something else and then waits.
     fn gated(&self, work: &str) -> Command {
-        let programs = self.pod.file("programs");
-        fs::create_dir(&programs).unwrap();
-        // The true one is next on the way.
-        vault::script(&programs, "pg_restore", &format!("PATH=${{PATH#*:}}\n{}", self.gate.after(work)));
-        let mut command = self.command();
-        command.env("PATH", path_with(&programs));
-        command
+        with_program(self.command(), &self.pod, "pg_restore", &self.gate.after(work))
     }
-}
-
-fn path_with(programs: &Path) -> String {
-    #[expect(clippy::disallowed_methods, reason = "handed on with more in front")]
-    let path = std::env::var("PATH").unwrap();
-    format!("{}:{path}", programs.display())
-}
-
-fn start(mut command: Command) -> Child {
-    command.process_group(0).spawn().unwrap()
-}
-
-async fn kill(mut running: Child) {
-    let group = Pid::from_raw(i32::try_from(running.id().unwrap()).unwrap()).unwrap();
-    kill_process_group(group, Signal::KILL).unwrap();
-    timeout(WITHIN, running.wait()).await.expect("it cannot be killed").unwrap();
-}
-
-async fn somebody_waits(database: &Database) {
-    let db = PgPool::connect_with(database.superuser()).await.unwrap();
-    let waiting = async {
-        let waits = "select exists (select from pg_locks l join pg_database d on d.oid = l.database
-                     where not l.granted and d.datname = $1)";
-        while !sqlx::query_scalar::<_, bool>(waits).bind(database.name()).fetch_one(&db).await.unwrap() {}
-    };
-    timeout(WITHIN, waiting).await.expect("nobody waits");
-    db.close().await;
 }
 
 /// What an earlier process left open in the database to restore into is ended, not waited for.

@@ -16,6 +16,7 @@ use crm_app::{
     command::{drill, restore},
     db::Login,
 };
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
@@ -39,6 +40,9 @@ impl Keys {
         self.0.to_string().expose_secret().to_owned()
     }
 }
+
+/// Whose turn it is with the scratch database of the program, of which there is one a server.
+pub static SCRATCH_TURN: Mutex<()> = Mutex::const_new(());
 
 /// Long enough for everything that goes well.
 pub fn soon() -> Deadline {
