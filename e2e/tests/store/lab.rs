@@ -53,7 +53,7 @@ pub(crate) struct Lab {
     pub(crate) storage: Storage,
     pub(crate) folder: TempDir,
     pub(crate) door: Door,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 /// A tenant with a token of its Job's account.
