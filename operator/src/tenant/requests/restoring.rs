@@ -150,7 +150,9 @@ fn ended(restoring: &Restoring, verdict: Verdict, now: Timestamp) -> TenantResto
         }
         _ => None,
     };
-    TenantRestoreStatus { lost, completed_at: Some(whole(now)), ..status }
+    // The CRM may have been up again before anybody had said that it was starting.
+    let step = status.database_generation.map(|_| RestoreStep::Starting).or(status.step);
+    TenantRestoreStatus { step, lost, completed_at: Some(whole(now)), ..status }
 }
 
 /// What is known of the restore besides what was known before.

@@ -331,6 +331,7 @@ async fn a_plan_that_cannot_be_read_meanwhile_holds_it_up_and_changes_nothing_ab
         world.change_plan(|_| ());
         world.settle().await;
         assert_eq!(complete(&world, "r1"), is("True", "Restored"), "{step}");
+        assert_eq!(status(&world, "r1")["step"], "Starting", "also when nobody has said so on the way");
         assert_serves(&world, "crm_2");
     }
 }
