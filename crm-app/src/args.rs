@@ -37,7 +37,7 @@ pub enum Command {
     Drill(Drill),
     /// Restores a backup into a database of its own, beside the one that serves; safe to run again.
     Restore(Restore),
-    /// Writes an exit bundle: everything that it takes to go on elsewhere, in one archive.
+    /// Makes an exit bundle: everything that it takes to go on elsewhere, in one archive.
     Export(Export),
     /// Drops a database that no longer serves; safe to run again.
     DropDatabase(DropDatabase),
@@ -190,9 +190,21 @@ pub struct Export {
     /// The entitlement, for name, language and seats of the workspace.
     #[arg(long, env = "CRM_ENTITLEMENT_CONFIG", default_value = "/run/entitlement/config.json")]
     pub entitlement_config: PathBuf,
-    /// The archive to write, in tar's format. It has its name only when it is whole; what was there before is replaced.
-    #[arg(long, env = "CRM_OUTPUT")]
-    pub output: PathBuf,
+    /// The archive to write, in zip's format. It has its name only when it is whole; what was there before is replaced.
+    #[arg(long, env = "CRM_OUTPUT", required_unless_present = "door", conflicts_with = "door")]
+    pub output: Option<PathBuf>,
+    /// Instead of a file: the address of the backup door, to which the archive goes encrypted.
+    #[arg(long, env = "CRM_DOOR", requires_all = ["store", "recipients_file"])]
+    pub door: Option<DoorUrl>,
+    /// The file with the token for the door.
+    #[arg(long, env = "CRM_TOKEN_FILE", default_value = "/run/secrets/store/token")]
+    pub token_file: PathBuf,
+    /// Name of the `BackupStore`.
+    #[arg(long, env = "CRM_STORE", value_parser = name)]
+    pub store: Option<String>,
+    /// The file with the age recipients who will be able to decrypt, one a line.
+    #[arg(long, env = "CRM_RECIPIENTS_FILE")]
+    pub recipients_file: Option<PathBuf>,
     /// When to give up.
     #[arg(long, env = "CRM_DEADLINE", default_value = "3570s", value_parser = duration)]
     pub deadline: Duration,
@@ -326,6 +338,18 @@ mod tests {
         let time = "2026-11-22T01:00:00.25Z";
         assert_eq!(which(&["--backup", &format!("before:{time}")]).1, Which::Before(time.parse().unwrap()));
         assert!("before:yesterday".parse::<Which>().is_err());
+    }
+
+    #[rstest]
+    #[case("--output crm.zip", true)]
+    #[case("--door http://tenantry-store --store main --recipients-file keys", true)]
+    #[case("", false)]
+    #[case("--door http://tenantry-store --store main", false)]
+    #[case("--door http://tenantry-store --recipients-file keys", false)]
+    #[case("--output crm.zip --door http://tenantry-store --store main --recipients-file keys", false)]
+    fn an_exit_bundle_goes_to_one_place(#[case] place: &str, #[case] ok: bool) {
+        let words = format!("crm-app export --tenant acme --tenant-uid 5f0c6a2e --image crm:1 {place}");
+        assert_eq!(Cli::try_parse_from(words.split_whitespace()).is_ok(), ok);
     }
 
     #[rstest]

@@ -38,7 +38,7 @@ pub struct Door {
 }
 
 /// A piece of a body that is sent while it is made.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Some of it.
     Data(Bytes),
     /// It is whole. Without this the request is broken off, so that what was cut short never looks whole.
@@ -48,7 +48,7 @@ pub(super) enum Piece {
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A connection for one request; dropping it hangs up.
-pub(super) struct Line {
+pub(crate) struct Line {
     sender: SendRequest<Body>,
     _driver: JoinSet<()>,
 }
@@ -65,7 +65,7 @@ impl Door {
     }
 
     /// Name of the store behind it.
-    pub(super) fn store(&self) -> &str {
+    pub(crate) fn store(&self) -> &str {
         &self.store
     }
 
@@ -77,12 +77,26 @@ impl Door {
     /// Sends the data object as its pieces come and says what the door has then.
     pub(super) async fn put_data(
         &self,
-        mut line: Line,
+        line: Line,
         backup: &BackupId,
         pieces: mpsc::Receiver<Piece>,
     ) -> Result<Sum, Problem> {
+        self.put(line, &format!("/{backup}/data"), pieces).await
+    }
+
+    /// Sends an exit bundle as its pieces come and says what the door has then.
+    pub(crate) async fn put_bundle(
+        &self,
+        line: Line,
+        export: &BackupId,
+        pieces: mpsc::Receiver<Piece>,
+    ) -> Result<Sum, Problem> {
+        self.put(line, &format!("/exports/{export}.zip.age"), pieces).await
+    }
+
+    async fn put(&self, mut line: Line, path: &str, pieces: mpsc::Receiver<Piece>) -> Result<Sum, Problem> {
         let body = StreamBody::new(stream::unfold(pieces, next_frame)).boxed_unsync();
-        let answer = self.send(&mut line, Method::PUT, &format!("/{backup}/data"), body).await?;
+        let answer = self.send(&mut line, Method::PUT, path, body).await?;
         serde_json::from_slice(&accepted(answer, StatusCode::CREATED).await?)
             .map_err(|_| Problem::DoorRefused { status: 201, reason: None })
     }
@@ -165,7 +179,7 @@ impl Door {
     }
 
     /// Connects, and again while nobody listens: a door that is being replaced costs no backup.
-    pub(super) async fn connect(&self, deadline: Deadline) -> Result<Line, Problem> {
+    pub(crate) async fn connect(&self, deadline: Deadline) -> Result<Line, Problem> {
         deadline.patiently(async || self.connect_once().await, is_passing).await
     }
 

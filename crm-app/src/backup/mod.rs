@@ -4,7 +4,7 @@
 //! - [`restore()`]: the way back, from the door into an empty database (`command::drill` proves backups by it, and
 //!   `command::restore` brings them back);
 //! - `manifest`: what is known of a backup; `mark`: what is known of a restored database; `door`: who keeps them; `seal`:
-//!   encryption; `tally`: checksums; `program`: PostgreSQL's programs; `problem`: how it ends; `deadline`: when at the latest.
+//!   encryption; `sending`: to the door while it is made; `tally`: checksums; `program`: PostgreSQL's programs; `problem`: how it ends; `deadline`: when at the latest.
 
 mod deadline;
 mod door;
@@ -14,6 +14,7 @@ mod problem;
 mod program;
 mod restore;
 mod seal;
+mod sending;
 mod take;
 mod tally;
 
@@ -31,6 +32,7 @@ pub use self::{
 };
 pub(crate) use self::{
     program::Running,
+    sending::{PIECES, Sealed, sent_while_made},
     take::{problem as dump_problem, taken as snapshot},
     tally::Tally,
 };

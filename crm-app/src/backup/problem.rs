@@ -60,6 +60,25 @@ pub enum Outcome {
         /// Of the archive, in bytes.
         size: u64,
     },
+    /// The exit bundle is with the door, encrypted.
+    Delivered {
+        /// Its id.
+        export: BackupId,
+        /// Name of the store behind the door.
+        store: String,
+        /// The snapshot's time.
+        created_at: Timestamp,
+        /// Rows of all tables in it.
+        rows: u64,
+        /// The newest migration in it.
+        schema_version: i64,
+        /// As stored, in bytes.
+        size: u64,
+        /// As stored.
+        sha256: String,
+        /// Of the file `SHA256SUMS` in it, and so of everything in it.
+        sums_sha256: String,
+    },
     /// A database that no longer served is gone.
     Dropped,
 }
@@ -180,7 +199,7 @@ pub enum Problem {
     /// What is stored is not what was sent, or what the manifest says.
     #[error("size or checksum of the {of} differ")]
     ChecksumMismatch {
-        /// Of what: `data`, as stored, or `dump`, inside.
+        /// Of what: `data` or `bundle`, as stored, or `dump`, inside.
         of: &'static str,
     },
     /// The stored object ends too early.
@@ -321,6 +340,20 @@ mod tests {
         assert_eq!(
             text(&exported),
             r#"{"code":"Exported","createdAt":"2026-11-22T01:00:00.25Z","rows":42,"schemaVersion":3,"sha256":"ab","size":4711}"#
+        );
+        let delivered = Outcome::Delivered {
+            export: "20261122T010000Z-k3v9x2".parse().unwrap(),
+            store: "main".into(),
+            created_at,
+            rows: 42,
+            schema_version: 3,
+            size: 4711,
+            sha256: "ab".into(),
+            sums_sha256: "cd".into(),
+        };
+        assert_eq!(
+            text(&delivered),
+            r#"{"code":"Delivered","export":"20261122T010000Z-k3v9x2","store":"main","createdAt":"2026-11-22T01:00:00.25Z","rows":42,"schemaVersion":3,"size":4711,"sha256":"ab","sumsSha256":"cd"}"#
         );
         assert_eq!(text(&Outcome::Dropped), r#"{"code":"Dropped"}"#);
         let text = |problem: &Problem| serde_json::to_string(problem).unwrap();

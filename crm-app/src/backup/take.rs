@@ -1,9 +1,7 @@
 //! Takes a backup: one snapshot, dumped, encrypted and sent as it is made; memory does not grow with the database.
 
-use std::{pin::pin, process::Stdio};
+use std::process::Stdio;
 
-use futures_util::future::{Either, select};
-use hyper::body::Bytes;
 use tokio::{
     io::AsyncReadExt as _,
     process::Command,
@@ -15,15 +13,13 @@ use super::{
     door::{Line, Piece},
     manifest::{self, App, BackupId, Manifest, Reason},
     program::{Failed, Running},
-    seal::Sealer,
+    sending::{PIECES, Sealed, sent_while_made},
     tally::{Sum, Tally},
 };
 use crate::db::{self, Login, snapshot::Snapshot};
 
 /// Read from `pg_dump` at a time.
 const PORTION: usize = 64 * 1024;
-/// Pieces between `pg_dump` and the door.
-const PIECES: usize = 4;
 
 /// What a backup is taken with.
 pub struct Plan {
@@ -96,18 +92,8 @@ pub(crate) async fn taken(database: &Login, deadline: Deadline) -> Result<Snapsh
 /// Dumps and sends at the same time, and compares what left with what arrived.
 async fn send(plan: &Plan, line: Line, backup: &BackupId, snapshot: &str) -> Result<Dumped, Problem> {
     let (pieces, sent) = mpsc::channel(PIECES);
-    let sending = pin!(plan.door.put_data(line, backup, sent));
-    let dumping = pin!(dump(plan, snapshot, pieces));
-    let (stored, dumped) = match select(sending, dumping).await {
-        Either::Left((stored, dumping)) => (stored?, dumping.await?),
-        Either::Right((Ok(dumped), sending)) => (sending.await?, dumped),
-        // Nobody takes the pieces any more: the door's own words say why, if it had any.
-        Either::Right((Err(Problem::DoorUnreachable), sending)) => {
-            sending.await?;
-            return Err(Problem::DoorUnreachable);
-        }
-        Either::Right((Err(problem), _)) => return Err(problem),
-    };
+    let sending = plan.door.put_data(line, backup, sent);
+    let (stored, dumped) = sent_while_made(sending, dump(plan, snapshot, pieces)).await?;
     if stored == dumped.data { Ok(dumped) } else { Err(Problem::ChecksumMismatch { of: "data" }) }
 }
 
@@ -124,8 +110,8 @@ async fn dump(plan: &Plan, snapshot: &str, pieces: Sender<Piece>) -> Result<Dump
         tracing::error!(%error, "dump.failed");
         Problem::DumpFailed { status: None, sqlstate: None }
     };
-    let mut sealer = Sealer::new(&plan.recipients).map_err(ours)?;
-    let (mut dump, mut data) = (Tally::default(), Tally::default());
+    let mut sealed = Sealed::new(&plan.recipients, pieces)?;
+    let mut dump = Tally::default();
     let mut portion = vec![0; PORTION];
     loop {
         let read = stdout.read(&mut portion).await.map_err(ours)?;
@@ -133,20 +119,10 @@ async fn dump(plan: &Plan, snapshot: &str, pieces: Sender<Piece>) -> Result<Dump
             break;
         }
         dump.update(&portion[..read]);
-        pass_on(sealer.seal(&portion[..read]).map_err(ours)?, &mut data, &pieces).await?;
+        sealed.write(&portion[..read]).await?;
     }
     running.end().await.map_err(|failed| problem(&failed))?;
-    pass_on(sealer.finish().map_err(ours)?, &mut data, &pieces).await?;
-    pieces.send(Piece::End).await.map_err(|_| Problem::DoorUnreachable)?;
-    Ok(Dumped { dump: dump.sum(), data: data.sum() })
-}
-
-async fn pass_on(sealed: Vec<u8>, data: &mut Tally, pieces: &Sender<Piece>) -> Result<(), Problem> {
-    if sealed.is_empty() {
-        return Ok(());
-    }
-    data.update(&sealed);
-    pieces.send(Piece::Data(Bytes::from(sealed))).await.map_err(|_| Problem::DoorUnreachable)
+    Ok(Dumped { dump: dump.sum(), data: sealed.finish().await? })
 }
 
 /// Why a dump failed.

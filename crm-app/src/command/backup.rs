@@ -1,5 +1,7 @@
 //! `crm-app backup`: takes a backup and gives it to the door of the backup store.
 
+use std::path::Path;
+
 use super::{proof, report, stop};
 use crate::{
     args,
@@ -23,15 +25,20 @@ pub async fn run(args: args::Backup) -> Result<Outcome, Problem> {
     result
 }
 
-async fn plan(args: &args::Backup) -> Result<Plan, Problem> {
-    let recipients = tokio::fs::read_to_string(&args.recipients_file).await.map_err(|error| {
+/// Who will be able to decrypt, from that file.
+pub(super) async fn recipients(file: &Path) -> Result<Recipients, Problem> {
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| {
         tracing::error!(%error, "recipients.unreadable");
         Problem::RecipientsInvalid { line: None }
     })?;
+    Recipients::parse(&text)
+}
+
+async fn plan(args: &args::Backup) -> Result<Plan, Problem> {
     Ok(Plan {
         database: proof::login(&args.database).await?,
         door: Door::new(args.store.clone()),
-        recipients: Recipients::parse(&recipients)?,
+        recipients: recipients(&args.recipients_file).await?,
         reason: args.reason,
         programs: Programs::default(),
     })

@@ -1,20 +1,19 @@
-//! `crm-app export`: writes an exit bundle.
+//! `crm-app export`: makes an exit bundle, as a file or for the backup door.
 
-use super::{proof, report, stop};
+use super::{backup::recipients, proof, report, stop};
 use crate::{
     args,
-    backup::{Deadline, Outcome, Problem, Programs, Tenant},
+    backup::{Deadline, Door, Outcome, Problem, Programs, Tenant},
     entitlement::Entitlement,
-    exchange::bundle::{self, Plan},
+    exchange::{bundle::Plan, delivery, file},
 };
 
 /// Runs to the end and says how it went: in the log, and to the operator.
 pub async fn run(args: args::Export) -> Result<Outcome, Problem> {
     let deadline = Deadline::within(args.deadline);
-    let exporting = async { bundle::export(&plan(&args).await?, deadline).await };
-    // What is not awaited any more is dropped: that kills pg_dump and removes what was half written.
+    // What is not awaited any more is dropped: that kills pg_dump, and removes what was half written or breaks it off.
     let result = tokio::select! {
-        result = exporting => result,
+        result = export(&args, deadline) => result,
         problem = stop::interrupted() => Err(problem),
     };
     match &result {
@@ -23,6 +22,26 @@ pub async fn run(args: args::Export) -> Result<Outcome, Problem> {
     }
     report::write(&args.report, &result);
     result
+}
+
+async fn export(args: &args::Export, deadline: Deadline) -> Result<Outcome, Problem> {
+    let plan = plan(args).await?;
+    if let Some(path) = &args.output {
+        return file::export(&plan, path, deadline).await;
+    }
+    // Without a file, all of these are there.
+    let (Some(door), Some(store), Some(file)) = (&args.door, &args.store, &args.recipients_file) else {
+        return Err(Problem::OutputUnwritable);
+    };
+    let recipients = recipients(file).await?;
+    let door = Door::new(args::Store {
+        door: door.clone(),
+        token_file: args.token_file.clone(),
+        store: store.clone(),
+        tenant: args.tenant.clone(),
+        tenant_uid: args.tenant_uid.clone(),
+    });
+    delivery::deliver(&plan, &door, &recipients, deadline).await
 }
 
 async fn plan(args: &args::Export) -> Result<Plan, Problem> {
@@ -35,7 +54,6 @@ async fn plan(args: &args::Export) -> Result<Plan, Problem> {
         tenant: Tenant { name: args.tenant.clone(), uid: args.tenant_uid.clone() },
         image: args.image.clone(),
         entitlement: Entitlement::parse(&text).ok().flatten().ok_or(Problem::EntitlementUnreadable)?,
-        output: args.output.clone(),
         programs: Programs::default(),
     })
 }

@@ -1,26 +1,21 @@
-//! The exit bundle: dump, open files, what is known about them, and what starts the CRM from them, of one snapshot. Nothing of it
-//! is kept in memory, and it has its name only when it is whole.
+//! The exit bundle: dump, open files, what is known about them, and what starts the CRM from them, of one snapshot. It goes where it
+//! is to go while it is made: nothing of it is kept, neither in memory nor on a disk.
 
-use std::{
-    ffi::OsString,
-    fmt::Write as _,
-    io,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fmt::Write as _, process::Stdio};
 
 use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{io::AsyncReadExt as _, process::Command};
 
 use super::{
-    archive::{Archive, Entry},
+    archive::{Archive, Entry, Output},
     tables::{ROWS_NOT_DUMPED, TABLES, TABLES_LEFT_OUT, Table},
 };
 use crate::{
-    backup::{self, Deadline, Outcome, Problem, Programs, Running, Step, Tenant},
+    backup::{self, Problem, Programs, Running, Tenant},
     db::{
         Login,
         audit::{self, Verdict},
@@ -46,7 +41,7 @@ const FILES: [(&str, &str); 4] = [
     ("database/restore.sh", include_str!("bundle/restore.sh")),
 ];
 
-/// What is exported, and where to.
+/// What is exported.
 pub struct Plan {
     /// The database, as a role that may read all of it.
     pub database: Login,
@@ -56,42 +51,43 @@ pub struct Plan {
     pub image: String,
     /// Who the tenant is.
     pub entitlement: Entitlement,
-    /// The archive; what was there before is replaced when the new one is whole.
-    pub output: PathBuf,
     /// What dumps.
     pub programs: Programs,
 }
 
-/// Writes the bundle. What fails leaves no file.
-pub async fn export(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
-    let snapshot = deadline.hold(Step::Snapshot, backup::snapshot(&plan.database, deadline)).await?;
-    let mut name = OsString::from(&plan.output);
-    name.push(".partial");
-    let partial = Partial(name.into());
-    let outcome = deadline.hold(Step::Export, write(plan, snapshot, &partial.0)).await?;
-    tokio::fs::rename(&partial.0, &plan.output).await.map_err(|error| unwritable(&error))?;
-    Ok(outcome)
+/// What is in a bundle that is whole.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// The snapshot's time.
+    pub(crate) created_at: Timestamp,
+    /// Rows of all tables in it.
+    pub(crate) rows: u64,
+    /// The newest migration in it.
+    pub(crate) schema_version: i64,
+    /// SHA-256 of the file `SHA256SUMS` in it, and so of everything in it.
+    pub(crate) sha256: String,
+    /// Of the archive, in bytes.
+    pub(crate) size: u64,
 }
 
-/// A file that goes away with this value, unless it has another name by then.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        _ = std::fs::remove_file(&self.0);
-    }
+/// The name of the folder in it, which is one for the file as well.
+pub(crate) fn name(tenant: &str, taken_at: Timestamp) -> String {
+    format!("crm-{tenant}-{}", taken_at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
-async fn write(plan: &Plan, mut snapshot: Snapshot, path: &Path) -> Result<Outcome, Problem> {
+/// Writes the bundle of a snapshot, and gives back where it went. What went there is a bundle only when this says so.
+pub(crate) async fn write<O: Output>(
+    plan: &Plan,
+    mut snapshot: Snapshot,
+    output: O,
+) -> Result<(Contents, O), Problem> {
     let Some(schema_version) = snapshot.schema_version else { return Err(Problem::NotMigrated) };
     let taken_at = snapshot.taken_at;
-    let folder = format!("crm-{}-{}", plan.tenant.name, taken_at.strftime("%Y%m%dT%H%M%SZ"));
-    let modified = u64::try_from(taken_at.as_second()).unwrap_or_default();
-    let mut archive = Archive::create(path, folder, modified).await.map_err(|error| unwritable(&error))?;
+    let mut archive = Archive::new(output, name(&plan.tenant.name, taken_at), taken_at);
 
     let compose = COMPOSE.replace("{{image}}", &plan.image);
     for (path, text) in FILES.into_iter().chain([("compose.yaml", compose.as_str())]) {
-        archive.add(path, text.as_bytes()).await.map_err(|error| unwritable(&error))?;
+        archive.add(path, text.as_bytes()).await?;
     }
     add_json(&mut archive, "entitlement.json", &own(&plan.entitlement)).await?;
     dump(plan, &snapshot.name, &mut archive).await?;
@@ -120,14 +116,16 @@ async fn write(plan: &Plan, mut snapshot: Snapshot, path: &Path) -> Result<Outco
     _ = snapshot.end().await;
     add_json(&mut archive, "manifest.json", &manifest).await?;
     let sums = sums(archive.entries());
-    archive.add("SHA256SUMS", sums.as_bytes()).await.map_err(|error| unwritable(&error))?;
-    Ok(Outcome::Exported {
+    archive.add("SHA256SUMS", sums.as_bytes()).await?;
+    let (size, output) = archive.end().await?;
+    let contents = Contents {
         created_at: taken_at,
         rows: rows.iter().map(|table| table.rows).sum(),
         schema_version,
         sha256: hex::encode(Sha256::digest(sums)),
-        size: archive.end().await.map_err(|error| unwritable(&error))?,
-    })
+        size,
+    };
+    Ok((contents, output))
 }
 
 /// Nobody's state but the customer's own decides from now on.
@@ -137,13 +135,13 @@ fn own(entitlement: &Entitlement) -> Entitlement {
 
 /// All tables, and the rows of those that mean something elsewhere. In PostgreSQL's usual compression, which every build of it
 /// can read.
-async fn dump(plan: &Plan, snapshot: &str, archive: &mut Archive) -> Result<(), Problem> {
+async fn dump<O: Output>(plan: &Plan, snapshot: &str, archive: &mut Archive<O>) -> Result<(), Problem> {
     let mut command = Command::new(&plan.programs.dump);
     command.arg("--format=custom").arg(format!("--snapshot={snapshot}"));
     command.args(ROWS_NOT_DUMPED.map(|table| format!("--exclude-table-data=crm.{table}")));
     let mut running = Running::start("pg_dump", command, &plan.database, Stdio::null(), Stdio::piped())?;
     let mut stdout = running.stdout()?;
-    let mut writing = archive.begin("database/crm.dump").await.map_err(|error| unwritable(&error))?;
+    let mut writing = archive.begin("database/crm.dump").await?;
     let mut portion = vec![0; PORTION];
     loop {
         let read = stdout
@@ -153,32 +151,32 @@ async fn dump(plan: &Plan, snapshot: &str, archive: &mut Archive) -> Result<(), 
         if read == 0 {
             break;
         }
-        writing.write(&portion[..read]).await.map_err(|error| unwritable(&error))?;
+        writing.write(&portion[..read]).await?;
     }
     running.end().await.map_err(|failed| backup::dump_problem(&failed))?;
-    writing.end().await.map_err(|error| unwritable(&error))
+    writing.end().await
 }
 
-async fn open_file(
+async fn open_file<O: Output>(
     snapshot: &mut Snapshot,
     table: &Table,
     form: Form,
-    archive: &mut Archive,
+    archive: &mut Archive<O>,
 ) -> Result<(), Problem> {
     let (kind, beginning) = match form {
         Form::Csv => ("csv", BYTE_ORDER_MARK),
         Form::JsonLines => ("jsonl", ""),
     };
     let path = format!("data/{}.{kind}", table.name);
-    let mut writing = archive.begin(&path).await.map_err(|error| unwritable(&error))?;
-    writing.write(beginning.as_bytes()).await.map_err(|error| unwritable(&error))?;
+    let mut writing = archive.begin(&path).await?;
+    writing.write(beginning.as_bytes()).await?;
     let failed = |error: sqlx::Error| Problem::database(&error);
     let rows = export::rows(snapshot.db(), table.name, table.columns, table.order, form);
     let mut rows = rows.await.map_err(failed)?;
     while let Some(piece) = rows.try_next().await.map_err(failed)? {
-        writing.write(&piece).await.map_err(|error| unwritable(&error))?;
+        writing.write(&piece).await?;
     }
-    writing.end().await.map_err(|error| unwritable(&error))
+    writing.end().await
 }
 
 async fn schema(snapshot: &mut Snapshot, version: i64) -> Result<Value, Problem> {
@@ -222,18 +220,12 @@ fn sums(entries: &[Entry]) -> String {
     })
 }
 
-async fn add_json(archive: &mut Archive, path: &str, value: &impl Serialize) -> Result<(), Problem> {
+async fn add_json<O: Output>(
+    archive: &mut Archive<O>,
+    path: &str,
+    value: &(impl Serialize + Sync),
+) -> Result<(), Problem> {
     let mut text = serde_json::to_vec_pretty(value).map_err(|_| Problem::ManifestInvalid)?;
     text.push(b'\n');
-    archive.add(path, &text).await.map_err(|error| unwritable(&error))
-}
-
-fn unwritable(error: &io::Error) -> Problem {
-    tracing::error!(%error, "output.unwritable");
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            Problem::OutputFull
-        }
-        _ => Problem::OutputUnwritable,
-    }
+    archive.add(path, &text).await
 }

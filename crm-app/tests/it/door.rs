@@ -277,7 +277,11 @@ async fn serve(shared: Shared, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let prefix = format!("/v1/{STORE}/{TENANT}/{UID}");
     let rest = path.strip_prefix(&prefix).unwrap_or_else(|| panic!("asked for {path}"));
-    let name = rest.rsplit_once('/').map_or("list", |(_, name)| name);
+    let name = match rest.rsplit_once('/') {
+        None => "list",
+        Some(("/exports", _)) => "bundle",
+        Some((_, name)) => name,
+    };
     let kind = format!("{} {name}", request.method());
     let token = request.headers()[header::AUTHORIZATION].to_str().unwrap().strip_prefix("Bearer ").unwrap();
     shared.world().seen.push((kind.clone(), path.clone(), token.to_owned()));
@@ -316,7 +320,11 @@ async fn serve(shared: Shared, request: Request<Incoming>) -> Answer {
 }
 
 async fn put(shared: &Shared, path: &str, name: &str, body: Incoming, fault: Option<&Fault>) -> Answer {
-    assert_eq!(body.size_hint().exact().is_none(), name == "data", "only the size of a manifest is known");
+    assert_eq!(
+        body.size_hint().exact().is_none(),
+        name != "manifest.json",
+        "only the size of a manifest is known"
+    );
     let mut bytes = match shared.body(body, usize::MAX).await {
         Ok(bytes) => bytes,
         Err(error) => {

@@ -11,7 +11,8 @@ use crm_app::{
     backup::{Deadline, Outcome, Problem, Programs, Tenant},
     entitlement::Entitlement,
     exchange::{
-        bundle::{Plan, export},
+        bundle::Plan,
+        file::export,
         tables::{TABLES, TABLES_LEFT_OUT},
     },
 };
@@ -39,17 +40,23 @@ const AWKWARD: &str = "杭州 \"示例\", 'Ltd'; =1+1 \\N \\. €";
 pub struct Bundle {
     folder: tempfile::TempDir,
     /// What the command reported.
-    report: Value,
+    pub report: Value,
 }
 
 impl Bundle {
-    /// By the command, and by `tar`.
+    /// By the command, and by `unzip`.
     pub async fn of(database: &Database) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ended = output(command(database, folder.path())).await;
         assert!(ended.status.success(), "{ended:?}");
-        let tar = std::process::Command::new("tar").args(["-xf", "crm.tar"]).current_dir(&folder).output();
-        assert!(tar.unwrap().status.success());
+        Self::extracted(folder)
+    }
+
+    /// From `crm.zip` in a folder with the report.
+    pub fn extracted(folder: tempfile::TempDir) -> Self {
+        let mut unzip = std::process::Command::new("unzip");
+        let unzip = unzip.args(["-q", "crm.zip"]).current_dir(&folder).output().unwrap();
+        assert!(unzip.status.success(), "{unzip:?}");
         let report = serde_json::from_slice(&fs::read(folder.path().join("report")).unwrap()).unwrap();
         Self { folder, report }
     }
@@ -66,7 +73,7 @@ impl Bundle {
         fs::read_to_string(self.path().join(file)).unwrap()
     }
 
-    fn json(&self, file: &str) -> Value {
+    pub fn json(&self, file: &str) -> Value {
         serde_json::from_str(&self.text(file)).unwrap()
     }
 
@@ -84,38 +91,39 @@ impl Bundle {
     }
 }
 
-/// Writes `crm.tar` and `report` into the folder.
+/// Writes `crm.zip` and `report` into the folder.
 fn command(database: &Database, folder: &Path) -> Command {
     let login = database.login("crm_backup");
-    let profile = json!({"displayName": "杭州艾克米", "locale": "zh-CN", "timeZone": "Asia/Shanghai", "currency": "CNY"});
-    let entitlement = json!({"revision": 7, "state": "ReadOnly", "seats": 10, "profile": profile});
-    for (file, text) in
-        [("password", "crm-app-tests\n"), ("report", ""), ("entitlement", &entitlement.to_string())]
-    {
+    for (file, text) in [("password", "crm-app-tests\n"), ("report", ""), ("entitlement", &entitlement())] {
         fs::write(folder.join(file), text).unwrap();
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-app"));
     command.args(["export", "--deadline", "60s", "--tenant", TENANT, "--tenant-uid", UID, "--image", IMAGE]);
     command.args(["--database-host", &login.host, "--database-port", &login.port.to_string()]);
     command.args(["--database-name", &login.database, "--database-password-file", "password"]);
-    command.args(["--entitlement-config", "entitlement", "--output", "crm.tar", "--report", "report"]);
+    command.args(["--entitlement-config", "entitlement", "--output", "crm.zip", "--report", "report"]);
     command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-fn plan(database: &Database, folder: &Path) -> Plan {
+/// As the operator writes it.
+pub fn entitlement() -> String {
+    let profile = json!({"displayName": "杭州艾克米", "locale": "zh-CN", "timeZone": "Asia/Shanghai", "currency": "CNY"});
+    json!({"revision": 7, "state": "ReadOnly", "seats": 10, "profile": profile}).to_string()
+}
+
+pub fn plan(database: &Database) -> Plan {
     Plan {
         database: database.login("crm_backup"),
         tenant: Tenant { name: TENANT.to_owned(), uid: UID.to_owned() },
         image: IMAGE.to_owned(),
         entitlement: Entitlement::none(),
-        output: folder.join("crm.tar"),
         programs: Programs::default(),
     }
 }
 
 /// With people, companies, a session and an open link.
-async fn workspace() -> TestApp {
+pub async fn workspace() -> TestApp {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     app.member(&admin, "li@acme.example").await;
@@ -152,7 +160,7 @@ async fn the_manifest_describes_everything_and_the_report_the_manifest() {
 
     let mut report = bundle.report.clone();
     let size = report["size"].take();
-    assert_eq!(size, fs::metadata(bundle.folder.path().join("crm.tar")).unwrap().len());
+    assert_eq!(size, fs::metadata(bundle.folder.path().join("crm.zip")).unwrap().len());
     let expected = json!({
         "code": "Exported", "createdAt": manifest["createdAt"], "rows": rows("app_user") + rows("company") + rows("audit_log"),
         "schemaVersion": manifest["schemaVersion"], "sha256": hex::encode(Sha256::digest(bundle.text("SHA256SUMS"))), "size": null,
@@ -272,22 +280,23 @@ async fn everything_is_of_one_moment() {
     admin.sign_in(crate::app::ADMIN, crate::app::PASSWORD).await.expect(200);
     let folder = tempfile::tempdir().unwrap();
     let gate = Gate::new(folder.path());
-    let mut plan = plan(&app.database, folder.path());
+    let mut plan = plan(&app.database);
     plan.programs.dump = vault::script(folder.path(), "pg_dump", &gate.before("exec pg_dump \"$@\""));
     let writing = async {
         gate.reached().await;
         admin.company_named("meanwhile").await;
         gate.open().await;
     };
-    let (outcome, ()) = tokio::join!(export(&plan, vault::soon()), writing);
+    let path = folder.path().join("crm.zip");
+    let (outcome, ()) = tokio::join!(export(&plan, &path, vault::soon()), writing);
     let Ok(Outcome::Exported { .. }) = outcome else { panic!("{outcome:?}") };
-    let tar = |file: &str| {
-        let mut tar = std::process::Command::new("tar");
-        tar.args(["-xf", "crm.tar", "--wildcards", "--to-stdout", &format!("*/{file}")]);
-        String::from_utf8(tar.current_dir(&folder).output().unwrap().stdout).unwrap()
+    let file = |file: &str| {
+        let mut unzip = std::process::Command::new("unzip");
+        unzip.args(["-p", "crm.zip", &format!("*/{file}")]);
+        String::from_utf8(unzip.current_dir(&folder).output().unwrap().stdout).unwrap()
     };
-    assert_eq!(tar("data/company.jsonl").lines().count(), 1);
-    let manifest: Value = serde_json::from_str(&tar("manifest.json")).unwrap();
+    assert_eq!(file("data/company.jsonl").lines().count(), 1);
+    let manifest: Value = serde_json::from_str(&file("manifest.json")).unwrap();
     let rows = manifest["tables"].as_array().unwrap().iter().find(|one| one["name"] == "company").unwrap();
     assert_eq!(rows["rows"], 1);
 }
@@ -351,31 +360,31 @@ async fn a_broken_audit_chain_is_exported_and_said_to_be() {
 async fn a_dump_that_ends_badly_is_no_bundle(#[case] words: &str, #[case] problem: Problem) {
     let app = workspace().await;
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("crm.tar"), "the one before").unwrap();
+    fs::write(folder.path().join("crm.zip"), "the one before").unwrap();
     let failing = format!("head -c 300000 /dev/urandom; echo 'pg_dump: error: {words}' >&2; exit 1");
-    let mut plan = plan(&app.database, folder.path());
+    let mut plan = plan(&app.database);
     plan.programs.dump = vault::script(folder.path(), "pg_dump", &failing);
-    assert_eq!(export(&plan, vault::soon()).await, Err(problem));
-    assert_eq!(fs::read_to_string(folder.path().join("crm.tar")).unwrap(), "the one before");
-    assert!(!folder.path().join("crm.tar.partial").exists());
+    assert_eq!(export(&plan, &folder.path().join("crm.zip"), vault::soon()).await, Err(problem));
+    assert_eq!(fs::read_to_string(folder.path().join("crm.zip")).unwrap(), "the one before");
+    assert!(!folder.path().join("crm.zip.partial").exists());
 }
 
 #[tokio::test]
 async fn what_cannot_be_written_or_read_is_named() {
     let app = workspace().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut plan = plan(&app.database, folder.path());
-    std::os::unix::fs::symlink("/dev/full", folder.path().join("crm.tar.partial")).unwrap();
-    assert_eq!(export(&plan, vault::soon()).await, Err(Problem::OutputFull));
-    plan.output = folder.path().join("nowhere/crm.tar");
-    assert_eq!(export(&plan, vault::soon()).await, Err(Problem::OutputUnwritable));
-    plan.output = folder.path().join("crm.tar");
+    let mut plan = plan(&app.database);
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("crm.zip.partial")).unwrap();
+    let path = folder.path().join("crm.zip");
+    assert_eq!(export(&plan, &path, vault::soon()).await, Err(Problem::OutputFull));
+    let nowhere = folder.path().join("nowhere/crm.zip");
+    assert_eq!(export(&plan, &nowhere, vault::soon()).await, Err(Problem::OutputUnwritable));
     let empty = Database::create().await;
     plan.database = empty.login("crm_backup");
-    assert_eq!(export(&plan, vault::soon()).await, Err(Problem::NotMigrated));
+    assert_eq!(export(&plan, &path, vault::soon()).await, Err(Problem::NotMigrated));
     plan.database.port = 1;
     let deadline = Deadline::within(std::time::Duration::from_secs(5));
-    assert_eq!(export(&plan, deadline).await, Err(Problem::DatabaseUnreachable { sqlstate: None }));
+    assert_eq!(export(&plan, &path, deadline).await, Err(Problem::DatabaseUnreachable { sqlstate: None }));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -391,11 +400,11 @@ async fn sigterm_leaves_no_half_bundle() {
     command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
     let mut running = command.spawn().unwrap();
     gate.reached().await;
-    assert!(folder.path().join("crm.tar.partial").exists());
+    assert!(folder.path().join("crm.zip.partial").exists());
     let pid = Pid::from_raw(i32::try_from(running.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     let ended = timeout(WITHIN, running.wait()).await.expect("SIGTERM does not end it").unwrap();
     assert_eq!(ended.code(), Some(1));
     assert_eq!(fs::read_to_string(folder.path().join("report")).unwrap(), r#"{"code":"Interrupted"}"#);
-    assert!(!folder.path().join("crm.tar.partial").exists() && !folder.path().join("crm.tar").exists());
+    assert!(!folder.path().join("crm.zip.partial").exists() && !folder.path().join("crm.zip").exists());
 }

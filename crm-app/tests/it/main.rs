@@ -15,6 +15,7 @@ mod app;
 mod catalogue;
 mod client;
 mod database;
+mod delivery;
 mod door;
 mod killing;
 mod pod;

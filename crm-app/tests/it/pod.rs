@@ -77,6 +77,18 @@ impl Pod {
         command
     }
 
+    pub fn export(&self, database: &Database, door: &FakeDoor) -> Command {
+        let login = database.login("crm_backup");
+        let mut command = self.command("export", door);
+        command.args(["--database-host", &login.host, "--database-port", &login.port.to_string()]);
+        command.args(["--database-name", &login.database, "--image", crate::export::IMAGE]);
+        command.arg("--database-password-file").arg(self.file("password"));
+        command.arg("--recipients-file").arg(self.file("recipients"));
+        fs::write(self.file("entitlement"), crate::export::entitlement()).unwrap();
+        command.arg("--entitlement-config").arg(self.file("entitlement"));
+        command
+    }
+
     pub fn restore(&self, serving: &Database, target: &Database, door: &FakeDoor) -> Command {
         let mut command = self.command("restore", door);
         command.arg("--identity-file").arg(self.file("identity")).args(["--backup", "newest"]);
