@@ -27,7 +27,7 @@ pub const ADOPT: &str = "tenantry.dev/adopt";
 pub const RELEASE: &str = "tenantry.dev/release";
 /// Annotation on a Namespace: schema version that the last migration reported.
 pub const SCHEMA_VERSION: &str = "tenantry.dev/schema-version";
-/// Annotation on the pod of a backup: the public keys that the backup is encrypted to, one a line.
+/// Annotation on the pod of a backup or an export: the public keys that it is encrypted to, one a line.
 pub const BACKUP_RECIPIENTS: &str = "tenantry.dev/backup-recipients";
 /// Annotation on a Namespace: the public key of the tenant's backups, so that the loss of the secret one is noticed.
 pub const BACKUP_RECIPIENT: &str = "tenantry.dev/backup-recipient";
@@ -103,6 +103,8 @@ pub mod child {
     pub const DRILL: &str = "drill";
     /// Policy of restores, and the beginning of their Jobs' names.
     pub const RESTORE: &str = "restore";
+    /// Policy of exports, and the beginning of their Jobs' names.
+    pub const EXPORT: &str = "export";
     /// Beginning of the names of Jobs that drop a database.
     pub const DROP: &str = "drop";
     /// The beginning of the name of the Job that makes the backup before a tenant stops.
@@ -146,6 +148,8 @@ pub enum Component {
     Drill,
     /// What brings a backup back, and what clears away after it.
     Restore,
+    /// What hands everything out to the customer.
+    Export,
     /// The one-time sign-in link.
     FirstSignIn,
     /// What the parts share: namespace, quota, rights.
@@ -162,6 +166,7 @@ impl Component {
             Self::Backup => child::BACKUP,
             Self::Drill => child::DRILL,
             Self::Restore => child::RESTORE,
+            Self::Export => child::EXPORT,
             Self::FirstSignIn => child::FIRST_SIGN_IN,
             Self::Tenant => "tenant",
         }

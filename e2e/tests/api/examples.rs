@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), copy_of_a_tenant(), plan(), release(), bucket(), volume(), tenant_backup(), tombstone()]
+    vec![tenant(), copy_of_a_tenant(), plan(), release(), bucket(), volume(), tenant_backup(), tenant_export(), tombstone()]
         .into_iter()
         .chain(tenant_restores())
         .collect()
@@ -61,6 +61,19 @@ fn tenant_backup() -> Value {
         "kind": "TenantBackup",
         "metadata": { "name": "acme-before-import" },
         "spec": { "tenant": "acme", "reason": "before the import of 2026" },
+    })
+}
+
+fn tenant_export() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "TenantExport",
+        "metadata": { "name": "acme-leaves" },
+        "spec": {
+            "tenant": "acme",
+            "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+            "reason": "the contract ends",
+        },
     })
 }
 

@@ -5,6 +5,7 @@ mod bootstrap;
 mod canary;
 mod deletion;
 mod drift;
+mod exports;
 mod failures;
 mod haste;
 mod lab;

@@ -2,6 +2,7 @@
 //! it must let through.
 
 mod data;
+mod exports;
 mod lab;
 mod operation;
 mod operator;

@@ -140,6 +140,7 @@ async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result
 
     ask_for_backups(lab, stand_in, "bluesky").await?;
     ask_for_a_restore(lab, stand_in, "bluesky").await?;
+    ask_for_an_exit_bundle(lab, stand_in, "bluesky").await?;
 
     stand_in.on(Workload::PersistentVolumeClaim, "tenant-cobalt", "", Outcome::Nothing);
     // A pod does not start before its volume is there.
@@ -236,6 +237,22 @@ async fn ask_for_a_restore(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Resul
     lab.admin().may_write("create", &request.to_string()).await?;
     lab.admin().may("wait --for=condition=Complete tenantrestore/to-yesterday --timeout=60s").await?;
     wait_for(lab, tenant, "True", "AsExpected").await
+}
+
+/// Asks for an exit bundle, which is made.
+async fn ask_for_an_exit_bundle(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Result<()> {
+    let report = json!({
+        "code": "Delivered", "export": "20261121T132501Z-ab12cd", "store": "main", "createdAt": "2026-11-21T13:25:01Z",
+        "rows": 7, "schemaVersion": 1, "size": 5000, "sha256": "a".repeat(64), "sumsSha256": "b".repeat(64),
+    });
+    stand_in.on(Workload::Job, "", "export-", Outcome::Works { message: report.to_string() });
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let request = json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantExport", "metadata": { "name": "leaving" },
+        "spec": { "tenant": tenant, "recipients": [recipient] },
+    });
+    lab.admin().may_write("create", &request.to_string()).await?;
+    lab.admin().may("wait --for=condition=Complete tenantexport/leaving --timeout=60s").await
 }
 
 /// An object that nobody wants any more: group and version, kind, and specification.

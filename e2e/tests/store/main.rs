@@ -3,6 +3,7 @@
 //! work, and what is removed when.
 
 mod access;
+mod exports;
 mod faults;
 #[cfg(feature = "cluster")]
 mod full_disk;

@@ -92,6 +92,12 @@ pub mod reasons {
     pub const RESTORED: &str = "Restored";
     /// The backup that was asked for could not be restored.
     pub const RESTORE_FAILED: &str = "RestoreFailed";
+    /// The database of a suspended tenant starts for an exit bundle.
+    pub const STARTING_DATABASE: &str = "StartingDatabase";
+    /// The exit bundle is in the store.
+    pub const EXPORTED: &str = "Exported";
+    /// The exit bundle that was asked for could not be made.
+    pub const EXPORT_FAILED: &str = "ExportFailed";
     /// Nothing is known yet.
     pub const NOT_OBSERVED: &str = "NotObserved";
 }

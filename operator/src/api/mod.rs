@@ -13,6 +13,7 @@ pub mod retention;
 pub mod scheduling;
 pub mod tenant;
 pub mod tenant_backup;
+pub mod tenant_export;
 pub mod tenant_restore;
 pub mod tombstone;
 
@@ -31,6 +32,7 @@ pub use tenant::{
     TenantBackups, TenantDatabase, TenantSpec, TenantStatus,
 };
 pub use tenant_backup::{TenantBackup, TenantBackupSpec, TenantBackupStatus};
+pub use tenant_export::{TenantExport, TenantExportSpec, TenantExportStatus};
 pub use tenant_restore::{
     Latest, Lost, RestoreFrom, RestoreStep, SafetyBackup, TenantRestore, TenantRestoreSpec,
     TenantRestoreStatus,
@@ -45,6 +47,7 @@ pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, se
         ("releases.yaml", Release::crd()),
         ("backupstores.yaml", BackupStore::crd()),
         ("tenantbackups.yaml", TenantBackup::crd()),
+        ("tenantexports.yaml", TenantExport::crd()),
         ("tenantrestores.yaml", TenantRestore::crd()),
         ("tenanttombstones.yaml", TenantTombstone::crd()),
     ]

@@ -232,7 +232,7 @@ fn context(
         plans: ours.plans,
         releases: ours.releases,
         stores: ours.stores,
-        requests: Requests { backups: ours.backups, restores: ours.restores },
+        requests: Requests { backups: ours.backups, restores: ours.restores, exports: ours.exports },
         tombstones: ours.tombstones,
         malformed: ours.malformed,
         wake: bell.wake.clone(),
@@ -256,6 +256,7 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     ours.stores.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.backups.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.restores.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.exports.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.tombstones.wait_until_ready().await.map_err(|_| Error::WatchEnded)
 }
 

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantRestore, TenantTombstone},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantExport, TenantRestore, TenantTombstone},
     args::{Routing, RoutingArgs},
     cluster::{
         Cluster,
@@ -81,6 +81,7 @@ pub(super) struct Ours {
     pub(super) stores: Store<BackupStore>,
     pub(super) backups: Store<TenantBackup>,
     pub(super) restores: Store<TenantRestore>,
+    pub(super) exports: Store<TenantExport>,
     pub(super) tombstones: Store<TenantTombstone>,
     pub(super) malformed: Arc<Registry>,
 }
@@ -176,7 +177,8 @@ pub(super) fn follow_ours(
     }));
     let backups = follow_requests(cluster, metrics, bell, &malformed, tasks);
     let restores = follow_requests(cluster, metrics, bell, &malformed, tasks);
-    Ours { tenants, plans, releases, stores, backups, restores, tombstones, malformed }
+    let exports = follow_requests(cluster, metrics, bell, &malformed, tasks);
+    Ours { tenants, plans, releases, stores, backups, restores, exports, tombstones, malformed }
 }
 
 /// Starts the watch of a kind of request: its news are news of the tenant that it names.

@@ -18,7 +18,7 @@ use super::{
     Door,
     backend::{Backend, Error, Removal},
     keeper::{FIELD_MANAGER, jittered},
-    path::{Part, Prefix, StoreName},
+    path::{MANIFEST, Prefix, StoreName},
     tenants,
 };
 use crate::{
@@ -183,7 +183,7 @@ async fn remove_all(
             return Ok(Left::default());
         }
         // Whatever interrupts this leaves no manifest without its data.
-        names.sort_by_key(|name| !name.ends_with(Part::Manifest.as_str()));
+        names.sort_by_key(|name| !name.ends_with(MANIFEST));
         let mut left = Left::default();
         for name in names {
             match backend.remove_beneath(prefix, &name).await? {

@@ -9,13 +9,19 @@ use crate::names::TenantName;
 
 /// The largest name that Kubernetes gives an object.
 const MAX_NAME: usize = 253;
+/// The last word of a manifest's path.
+pub(super) const MANIFEST: &str = "manifest.json";
+/// The folder of a tenant's exit bundles. No backup has such a name.
+pub(super) const EXPORTS: &str = "exports";
+/// The end of an exit bundle's name.
+const BUNDLE: &str = ".zip.age";
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// All backups of a tenant.
     Catalogue(StoreName, Prefix),
-    /// One object of a backup.
+    /// One object of a backup, or an exit bundle.
     Object(StoreName, Key),
 }
 
@@ -30,20 +36,22 @@ pub(super) struct Prefix {
     uid: String,
 }
 
-/// Name of a backup: the time of its snapshot, and six characters of chance. Names sort by time.
+/// Name of a backup or an exit bundle: the time of its snapshot, and six characters of chance. Names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BackupId {
     text: String,
     time: Timestamp,
 }
 
-/// The objects of a backup.
+/// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// The dump, encrypted.
     Data,
     /// What it is. A backup exists when its manifest does.
     Manifest,
+    /// Not of a backup: an exit bundle, encrypted, which stands alone. It has a name of the same form.
+    Bundle,
 }
 
 /// Which object of all.
@@ -56,7 +64,9 @@ pub(super) struct Key {
 
 /// A path that leads nowhere.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write /v1/STORE/TENANT/UID for the list, or /v1/STORE/TENANT/UID/BACKUP/data or manifest.json: {0}")]
+#[error(
+    "write /v1/STORE/TENANT/UID for the list, or /v1/STORE/TENANT/UID/BACKUP/data or manifest.json, or /v1/STORE/TENANT/UID/exports/EXPORT.zip.age: {0}"
+)]
 pub(super) struct InvalidPath(&'static str);
 
 impl Target {
@@ -87,6 +97,10 @@ impl FromStr for Target {
         match words[..] {
             [store, tenant, uid] => {
                 Ok(Self::Catalogue(StoreName::parse(store)?, Prefix::parse(tenant, uid)?))
+            }
+            [store, tenant, uid, EXPORTS, name] => {
+                let prefix = Prefix::parse(tenant, uid)?;
+                Ok(Self::Object(StoreName::parse(store)?, Key::bundle(prefix, export(name)?)))
             }
             [store, tenant, uid, backup, part] => {
                 let prefix = Prefix::parse(tenant, uid)?;
@@ -183,27 +197,38 @@ fn time(raw: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(time).ok()
 }
 
+/// The name of an exit bundle, from that of its object.
+pub(super) fn export(raw: &str) -> Result<BackupId, InvalidPath> {
+    let id = raw.strip_suffix(BUNDLE).ok_or(InvalidPath("an exit bundle ends in .zip.age"))?;
+    BackupId::parse(id)
+}
+
+impl Key {
+    /// An exit bundle.
+    pub(super) fn bundle(prefix: Prefix, export: BackupId) -> Self {
+        Self { prefix, backup: export, part: Part::Bundle }
+    }
+}
+
 impl Part {
+    /// Of a backup.
     pub(super) fn parse(raw: &str) -> Result<Self, InvalidPath> {
         match raw {
             "data" => Ok(Self::Data),
-            "manifest.json" => Ok(Self::Manifest),
+            MANIFEST => Ok(Self::Manifest),
             _ => Err(InvalidPath("a backup has data and manifest.json")),
-        }
-    }
-
-    /// The last word of its path.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Manifest => "manifest.json",
         }
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.prefix, self.backup, self.part.as_str())
+        let Self { prefix, backup, part } = self;
+        match part {
+            Part::Data => write!(f, "{prefix}/{backup}/data"),
+            Part::Manifest => write!(f, "{prefix}/{backup}/{MANIFEST}"),
+            Part::Bundle => write!(f, "{prefix}/{EXPORTS}/{backup}{BUNDLE}"),
+        }
     }
 }
 
@@ -226,7 +251,23 @@ mod tests {
         assert!(matches!(format!("/v1/s/acme/{UID}").parse(), Ok(Target::Catalogue(..))));
     }
 
+    #[test]
+    fn an_exit_bundle_has_a_place_of_its_own() {
+        let path = format!("acme/{UID}/exports/{ID}.zip.age");
+        let Ok(Target::Object(store, key)) = format!("/v1/main/{path}").parse() else { panic!("{path}") };
+        assert_eq!((store.as_str(), key.part, key.to_string()), ("main", Part::Bundle, path));
+    }
+
     #[rstest]
+    #[case("/v1/s/acme/UID/exports/ID.zip.age", true)]
+    #[case("/v1/s/acme/UID/exports/ID.zip", false)]
+    #[case("/v1/s/acme/UID/exports/ID", false)]
+    #[case("/v1/s/acme/UID/exports/.zip.age", false)]
+    #[case("/v1/s/acme/UID/exports/..", false)]
+    #[case("/v1/s/acme/UID/exports/data", false)]
+    #[case("/v1/s/acme/UID/exports", false)]
+    #[case("/v1/s/acme/UID/exports/ID/data", false)]
+    #[case("/v1/s/acme/UID/ID/ID.zip.age", false)]
     #[case("/v1/s/acme/UID/ID/data", true)]
     #[case("/v1/s/acme/UID/ID/data/", false)]
     #[case("/v1/s/acme/UID/ID/", false)]

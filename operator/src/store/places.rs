@@ -1,7 +1,7 @@
 //! How much of the door one tenant may take, so that the others find room.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,7 +29,14 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     requests: usize,
-    uploads: bool,
+    uploads: HashSet<Lane>,
+}
+
+/// What is uploaded. An exit bundle holds up no backup, nor the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Backups,
+    ExitBundles,
 }
 
 /// One request's place.
@@ -39,10 +46,12 @@ pub(super) struct Place {
     tenants: Arc<Mutex<HashMap<Prefix, Taken>>>,
 }
 
-/// The place of one upload, which holds memory. A tenant has one at a time, so that of two uploads to one path one comes first.
+/// The place of one upload, which holds memory. A tenant has one of each lane at a time, so that of two uploads to one path one
+/// comes first.
 #[derive(Debug)]
 pub(super) struct UploadPlace {
     place: Place,
+    lane: Lane,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -63,14 +72,13 @@ impl Places {
     }
 
     /// A place for an upload.
-    pub(super) async fn upload(&self, prefix: &Prefix) -> Result<UploadPlace, Problem> {
+    pub(super) async fn upload(&self, prefix: &Prefix, lane: Lane) -> Result<UploadPlace, Problem> {
         let place = self.request(prefix)?;
-        let taken =
-            lock(&self.tenants).get_mut(prefix).map(|taken| std::mem::replace(&mut taken.uploads, true));
-        if taken == Some(true) {
+        let is_free = lock(&self.tenants).get_mut(prefix).is_some_and(|taken| taken.uploads.insert(lane));
+        if !is_free {
             return Err(Problem::busy("this tenant has another upload under way"));
         }
-        let mut place = UploadPlace { place, permit: None };
+        let mut place = UploadPlace { place, lane, permit: None };
         place.permit =
             timeout(self.wait, self.uploads.clone().acquire_owned()).await.ok().and_then(Result::ok);
         if place.permit.is_none() {
@@ -81,16 +89,16 @@ impl Places {
 }
 
 impl Place {
-    fn end_upload(&self) {
+    fn end_upload(&self, lane: Lane) {
         if let Some(taken) = lock(&self.tenants).get_mut(&self.prefix) {
-            taken.uploads = false;
+            taken.uploads.remove(&lane);
         }
     }
 }
 
 impl Drop for UploadPlace {
     fn drop(&mut self) {
-        self.place.end_upload();
+        self.place.end_upload(self.lane);
     }
 }
 
@@ -120,21 +128,24 @@ mod tests {
     #[tokio::test]
     async fn a_tenant_has_one_upload_at_a_time_and_others_have_theirs() {
         let places = Places::new(2, Duration::ZERO);
-        let first = places.upload(&prefix("acme")).await.unwrap();
-        assert_eq!(places.upload(&prefix("acme")).await.unwrap_err().reason, "Busy");
-        let _other = places.upload(&prefix("bluesky")).await.unwrap();
+        let first = places.upload(&prefix("acme"), Lane::Backups).await.unwrap();
+        assert_eq!(places.upload(&prefix("acme"), Lane::Backups).await.unwrap_err().reason, "Busy");
+        let bundle = places.upload(&prefix("acme"), Lane::ExitBundles).await.unwrap();
+        assert_eq!(places.upload(&prefix("acme"), Lane::ExitBundles).await.unwrap_err().reason, "Busy");
+        drop(bundle);
+        let _other = places.upload(&prefix("bluesky"), Lane::Backups).await.unwrap();
         drop(first);
-        places.upload(&prefix("acme")).await.unwrap();
+        places.upload(&prefix("acme"), Lane::Backups).await.unwrap();
     }
 
     #[tokio::test]
     async fn an_upload_waits_for_room_and_gives_up() {
         let places = Places::new(1, Duration::from_millis(20));
-        let first = places.upload(&prefix("acme")).await.unwrap();
-        assert_eq!(places.upload(&prefix("bluesky")).await.unwrap_err().reason, "Busy");
+        let first = places.upload(&prefix("acme"), Lane::Backups).await.unwrap();
+        assert_eq!(places.upload(&prefix("bluesky"), Lane::Backups).await.unwrap_err().reason, "Busy");
         let places = Places { wait: Duration::from_secs(30), ..places };
         let bluesky = prefix("bluesky");
-        let (second, ()) = tokio::join!(places.upload(&bluesky), async { drop(first) });
+        let (second, ()) = tokio::join!(places.upload(&bluesky, Lane::Backups), async { drop(first) });
         second.unwrap();
     }
 

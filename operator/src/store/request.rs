@@ -23,7 +23,7 @@ use super::{
     caller::{Access, Caller},
     manifest,
     path::{BackupId, Key, Part, Prefix, StoreName, Target},
-    places::Place,
+    places::{Lane, Place},
     problem::Problem,
     retention::AHEAD,
 };
@@ -162,13 +162,14 @@ async fn put(
     body: &mut Upload,
 ) -> Result<Response<Answer>, Problem> {
     timely(&key.backup, (door.now)())?;
-    let _place = door.places.upload(&key.prefix).await?;
+    let lane = if key.part == Part::Bundle { Lane::ExitBundles } else { Lane::Backups };
+    let _place = door.places.upload(&key.prefix, lane).await?;
     let backend = door.stores.backend(store)?;
     if backend.size(key).await?.is_some() {
         return Err(Problem::already_exists(key));
     }
     let received = match key.part {
-        Part::Data => put_data(door, &backend, key, body).await?,
+        Part::Data | Part::Bundle => put_data(door, &backend, key, body).await?,
         Part::Manifest => put_manifest(&backend, store, key, body).await?,
     };
     if key.part == Part::Manifest {

@@ -1,4 +1,4 @@
-//! Removes from one store what need not be kept, one tenant after another.
+//! Removes from one store what need not be kept, one tenant after another: backups by their retention, exit bundles by their age.
 //!
 //! Of a backup the manifest goes first, then the data: whatever interrupts that leaves data without a manifest, which is no
 //! backup and goes later, never a backup without data.
@@ -12,7 +12,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     Door,
-    backend::{self, Backend, Found, Removal},
+    backend::{self, Backend, Found, FoundBundle, Removal},
     keeper::jittered,
     manifest::{self, Reason},
     path::{BackupId, Key, Part, Prefix, StoreName},
@@ -20,6 +20,7 @@ use super::{
     stores::State,
     tenants::{self, Subject},
 };
+use crate::api::tenant_export::KEPT;
 
 /// How old data without a manifest is before it is taken for forgotten. A manifest comes within a day of its data, or never.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(48);
@@ -149,8 +150,9 @@ impl Sweep<'_> {
 
     async fn tenant(&self, subject: &Subject) -> Result<Tally, Error> {
         let prefix = &subject.prefix;
-        let found = self.backend.found(prefix).await?;
+        let (found, bundles) = self.backend.found(prefix).await?;
         let now = (self.door.now)();
+        self.bundles(prefix, bundles, now).await?;
         let (complete, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.has_manifest);
         let forgotten: Vec<_> = rest.into_iter().filter(|found| is_forgotten(found, now)).collect();
         let mut left = Tally { kept: count(complete.len()), locked: 0 };
@@ -178,6 +180,16 @@ impl Sweep<'_> {
             self.remove(prefix, &id, Part::Data, "expired").await?;
         }
         Ok(left)
+    }
+
+    /// Removes the exit bundles that were there for long enough. Nothing else depends on them.
+    async fn bundles(&self, prefix: &Prefix, bundles: Vec<FoundBundle>, now: Timestamp) -> Result<(), Error> {
+        for FoundBundle { id, .. } in bundles.into_iter().filter(|bundle| is_over(bundle, now)) {
+            if self.remove(prefix, &id, Part::Bundle, "exit_bundle").await? {
+                tracing::info!(store = self.store.as_str(), %prefix, export = %id, "an exit bundle was removed");
+            }
+        }
+        Ok(())
     }
 
     /// Removes an object; false when the store keeps it.
@@ -237,6 +249,11 @@ fn is_forgotten(found: &Found, now: Timestamp) -> bool {
     !found.has_manifest && newest.is_some_and(|newest| FORGOTTEN <= now.duration_since(newest))
 }
 
+/// Whether an exit bundle was there for as long as it is kept, by its name and by its date.
+fn is_over(bundle: &FoundBundle, now: Timestamp) -> bool {
+    KEPT <= now.duration_since(bundle.id.time().max(bundle.stored.modified))
+}
+
 /// Where the tenant's days begin. The image has no files of time zones. For one that is not known, any other does: what matters is
 /// that it is always the same.
 fn zone(subject: &Subject) -> TimeZone {
@@ -271,6 +288,17 @@ mod tests {
         let data = modified.map(|modified| Stored { size: 1, modified: modified.parse().unwrap() });
         let found = Found { id: BackupId::parse(id).unwrap(), data, has_manifest };
         assert_eq!(is_forgotten(&found, "2026-11-22T12:01:00Z".parse().unwrap()), forgotten);
+    }
+
+    #[rstest]
+    #[case::kept("20261108T120100Z-aaaaaa", "2026-11-08T12:01:01Z", false)]
+    #[case::over("20261108T120059Z-aaaaaa", "2026-11-08T12:01:00Z", true)]
+    #[case::copied_lately("20261008T120000Z-aaaaaa", "2026-11-20T12:02:00Z", false)]
+    #[case::with_an_odd_date("20261120T120200Z-aaaaaa", "2020-01-01T00:00:00Z", false)]
+    fn an_exit_bundle_is_kept_for_two_weeks(#[case] id: &str, #[case] modified: &str, #[case] over: bool) {
+        let stored = Stored { size: 1, modified: modified.parse().unwrap() };
+        let bundle = FoundBundle { id: BackupId::parse(id).unwrap(), stored };
+        assert_eq!(is_over(&bundle, "2026-11-22T12:01:00Z".parse().unwrap()), over);
     }
 
     #[test]

@@ -69,9 +69,15 @@ impl Step {
             // First what would make more of them.
             Self::Jobs => (
                 [of(Kind::CronJob, None), of(Kind::Job, None)].concat(),
-                [Component::Migrate, Component::Backup, Component::Drill, Component::Restore]
-                    .into_iter()
-                    .any(pods),
+                [
+                    Component::Migrate,
+                    Component::Backup,
+                    Component::Drill,
+                    Component::Restore,
+                    Component::Export,
+                ]
+                .into_iter()
+                .any(pods),
             ),
             Self::Database => (of(Kind::StatefulSet, Some(child::DATABASE)), pods(Component::Database)),
             Self::Volume => (of(Kind::PersistentVolumeClaim, Some(child::DATABASE)), false),

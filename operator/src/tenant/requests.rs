@@ -7,6 +7,7 @@
 
 mod backup;
 mod drop_old;
+mod export;
 mod orphans;
 mod restore;
 mod restoring;
@@ -25,7 +26,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
-        State, Tenant, TenantBackup, TenantBackupStatus, TenantRestore, TenantRestoreStatus,
+        State, Tenant, TenantBackup, TenantBackupStatus, TenantExport, TenantExportStatus, TenantRestore,
+        TenantRestoreStatus,
         conditions::{self, Verdict, Word, reasons, set_condition},
     },
     cluster::{Severity, cache::Snapshot},
@@ -49,12 +51,16 @@ pub struct Requests {
     pub backups: Store<TenantBackup>,
     /// Restores that somebody asked for.
     pub restores: Store<TenantRestore>,
+    /// Exit bundles that somebody asked for.
+    pub exports: Store<TenantExport>,
 }
 
 /// What the requests of a tenant ask of the rest of its reconcile.
 #[derive(Debug, Default)]
 pub struct Plan {
     restoring: Option<Restoring>,
+    /// The export for which the database of a suspended tenant runs.
+    exporting: Option<String>,
 }
 
 /// A kind of request.
@@ -123,7 +129,29 @@ impl RequestStatus for TenantRestoreStatus {
     }
 }
 
+impl Request for TenantExport {
+    fn tenant(&self) -> &str {
+        &self.spec.tenant
+    }
+}
+
+impl RequestStatus for TenantExportStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>) {
+        (&mut self.observed_generation, &mut self.conditions)
+    }
+}
+
 impl Plan {
+    /// What is said of a suspended tenant while its database runs for an export.
+    pub fn exporting_message(&self) -> Option<String> {
+        let export = self.exporting.as_ref()?;
+        Some(format!("no CRM runs; the database runs for TenantExport {export}, and stops after it"))
+    }
+
     /// What is said of a tenant while a backup takes the place of its data.
     pub fn restoring_message(&self) -> Option<String> {
         let restoring = self.restoring.as_ref()?;
@@ -132,8 +160,8 @@ impl Plan {
     }
 }
 
-/// Decides what the requests of a tenant ask of the rest of its reconcile, and says so in the tenant: which database serves, and
-/// whether the CRM may run.
+/// Decides what the requests of a tenant ask of the rest of its reconcile, and says so in the tenant: which database serves,
+/// whether the CRM may run, and whether the database has to although the tenant is suspended.
 pub(super) fn plan(
     tenant: &Tenant,
     ctx: &Context,
@@ -157,7 +185,10 @@ pub(super) fn plan(
     if let Some(restored) = restored.filter(|_| has_switched) {
         course.schema_version = Some(restored.schema_version);
     }
-    Plan { restoring }
+    let exports = of_tenant(&ctx.requests.exports, valid.name.as_str());
+    let exporting = export::needs_database(&exports, valid, course);
+    valid.is_exporting = exporting.is_some();
+    Plan { restoring, exporting }
 }
 
 /// The tenant that a request names, also when the rest of it cannot be read.
@@ -178,19 +209,35 @@ pub(super) async fn attend(
     let name = tenant.name_any();
     let backups = of_tenant(&ctx.requests.backups, &name);
     let restores = of_tenant(&ctx.requests.restores, &name);
+    let exports = of_tenant(&ctx.requests.exports, &name);
     let seen = ctx.cluster.cache().snapshot(&names::namespace_of(&name));
     let means = means(tenant, progress, outcome, &seen);
+    let (means, means_of_exports) = (means.clone().and_then(awake), means);
     let restoring = progress.requests.restoring.as_ref().filter(|_| outcome.is_ok());
     let is_restoring = restoring::attend(ctx, &restores, restoring, means.as_ref(), &seen).await?;
-    let means = match (progress.requests.restoring_message(), means) {
-        (Some(message), Ok(_)) => Err(Verdict::unknown(reasons::RESTORING, message)),
-        (_, means) => means,
-    };
+    let [means, means_of_exports] =
+        [means, means_of_exports].map(|means| match (progress.requests.restoring_message(), means) {
+            (Some(message), Ok(_)) => Err(Verdict::unknown(reasons::RESTORING, message)),
+            (_, means) => means,
+        });
     if let Ok(means) = &means {
         drop_old::attend(ctx, means, &seen).await?;
     }
     let is_backing_up = backup::attend(ctx, &backups, means.as_ref(), &seen).await?;
-    Ok(is_restoring || is_backing_up)
+    let uid = tenant.uid().unwrap_or_default();
+    let is_exporting = export::attend(ctx, &uid, &exports, means_of_exports.as_ref(), &seen).await?;
+    Ok(is_restoring || is_backing_up || is_exporting)
+}
+
+/// What asks for more than the data of a tenant waits while the tenant is suspended.
+fn awake(means: Means<'_>) -> Result<Means<'_>, Verdict> {
+    if means.tenant.state != State::Suspended {
+        return Ok(means);
+    }
+    Err(Verdict::unknown(
+        reasons::SUSPENDED,
+        "the tenant is suspended and its database is stopped: it goes on when spec.state is another",
+    ))
 }
 
 /// The requests of a tenant, in the order in which they were made.
@@ -200,8 +247,8 @@ fn of_tenant<K: Request>(store: &Store<K>, tenant: &str) -> Vec<std::sync::Arc<K
     all
 }
 
-/// All that a Job needs which makes a backup.
-#[derive(Debug)]
+/// All that a Job needs which makes a backup or an exit bundle.
+#[derive(Clone, Debug)]
 struct Means<'a> {
     tenant: &'a ValidTenant,
     backup: &'a ValidBackup,
@@ -239,12 +286,6 @@ fn means<'a>(
             backup.store
         );
         return Err(Verdict::unknown(reasons::STORE_NOT_FOUND, message));
-    }
-    if valid.state == State::Suspended {
-        return wait(
-            reasons::SUSPENDED,
-            "the tenant is suspended and its database is stopped: it goes on when spec.state is another",
-        );
     }
     let Some(release) = &course.app else {
         return wait(reasons::TENANT_NOT_READY, "the Release that the tenant runs is gone: make it again");

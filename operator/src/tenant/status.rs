@@ -188,6 +188,9 @@ fn ready(
             "nothing runs and the data is kept: set spec.state to Active to start",
         );
     }
+    if let Some(message) = progress.requests.exporting_message().filter(|_| stopped(app)) {
+        return Verdict::yes(reasons::SUSPENDED, message);
+    }
     for part in [database, app] {
         if part.word != Word::True {
             return part.clone();

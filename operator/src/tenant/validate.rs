@@ -60,6 +60,8 @@ pub struct ValidTenant {
     pub restored_from: Option<String>,
     /// The CRM must not run, because a backup takes the place of its data.
     pub is_restoring: bool,
+    /// The database must run although the tenant is suspended, because its data are handed out.
+    pub is_exporting: bool,
     /// Size of the database's volume.
     pub storage: Quantity,
     /// Class of the database's volume, if not the default.
@@ -214,6 +216,7 @@ pub fn validate(
         bootstrap: None,
         restored_from: None,
         is_restoring: false,
+        is_exporting: false,
         storage,
         storage_class: own.storage_class,
         egress: plan.spec.egress,

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantRestore, TenantTombstone},
+    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantExport, TenantRestore, TenantTombstone},
     args::RunArgs,
     cluster::{
         Cluster,
@@ -44,7 +44,7 @@ use crate::{
 pub(crate) const TENANT: &str = "/apis/tenantry.dev/v1alpha1/tenants/acme";
 pub(crate) const NAMESPACE: &str = "/api/v1/namespaces/tenant-acme";
 pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/tenant-acme/deployments/crm";
-const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/statefulsets/database";
+pub(crate) const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/statefulsets/database";
 const CLAIM: &str = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
 /// The backup that every Job of the world makes.
 pub(crate) const BACKUP: &str = "19700101T000000Z-ab12cd";
@@ -60,6 +60,7 @@ pub(crate) struct World {
     stores: Writer<BackupStore>,
     backups: Writer<TenantBackup>,
     restores: Writer<TenantRestore>,
+    exports: Writer<TenantExport>,
     tombstones: Writer<TenantTombstone>,
 }
 
@@ -88,6 +89,7 @@ impl World {
         let (stores, stores_writer) = reflector::store();
         let (backups, backups_writer) = reflector::store();
         let (restores, restores_writer) = reflector::store();
+        let (exports, exports_writer) = reflector::store();
         let (tombstones, tombstones_writer) = reflector::store();
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
@@ -97,7 +99,7 @@ impl World {
             plans,
             releases,
             stores,
-            requests: Requests { backups, restores },
+            requests: Requests { backups, restores, exports },
             tombstones,
             malformed: Arc::default(),
             wake: mpsc::unbounded().0,
@@ -117,6 +119,7 @@ impl World {
             stores: stores_writer,
             backups: backups_writer,
             restores: restores_writer,
+            exports: exports_writer,
             tombstones: tombstones_writer,
         };
         world.plans.apply_watcher_event(&watcher::Event::Apply(plan()));
@@ -203,6 +206,7 @@ impl World {
         relist(&mut self.tenants, &objects);
         relist(&mut self.backups, &objects);
         relist(&mut self.restores, &objects);
+        relist(&mut self.exports, &objects);
         relist(&mut self.tombstones, &objects);
         self.news_of::<Namespace>(&objects);
         self.news_of::<RoleBinding>(&objects);
@@ -349,6 +353,10 @@ fn report_of(job: &Value) -> Option<Value> {
         "drill" => Some(json!({
             "code": "Drilled", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
             "schemaVersion": 1,
+        })),
+        "export" => Some(json!({
+            "code": "Delivered", "export": BACKUP, "store": "main", "createdAt": "1970-01-01T00:00:00Z", "rows": 7, "schemaVersion": 1,
+            "size": 5000, "sha256": "a".repeat(64), "sumsSha256": "b".repeat(64),
         })),
         "restore" => Some(json!({
             "code": "Restored", "backup": "19691231T000000Z-cd34ef", "createdAt": "1969-12-31T00:00:00Z", "rows": 7,

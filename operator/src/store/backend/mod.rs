@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 pub(super) use volume::clear_unfinished;
 
-use super::path::{BackupId, Key, Part, Prefix};
+use super::path::{self, BackupId, EXPORTS, Key, Part, Prefix};
 use crate::api::BackupStoreSpec;
 
 /// The folder of the door's own objects; no tenant can have that name.
@@ -55,6 +55,13 @@ pub(super) struct Found {
     pub(super) id: BackupId,
     pub(super) data: Option<Stored>,
     pub(super) has_manifest: bool,
+}
+
+/// An exit bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FoundBundle {
+    pub(super) id: BackupId,
+    pub(super) stored: Stored,
 }
 
 /// What came of removing an object.
@@ -181,9 +188,9 @@ impl Backend {
         Ok(names.iter().filter_map(|name| BackupId::parse(name).ok()).collect())
     }
 
-    /// What there is beneath a prefix, by the names of backups; whatever has another name is left out.
-    pub(super) async fn found(&self, prefix: &Prefix) -> Result<Vec<Found>, Error> {
-        self.contents(prefix).await.map(by_backup)
+    /// What there is beneath a prefix: backups, and exit bundles; whatever has another name is left out.
+    pub(super) async fn found(&self, prefix: &Prefix) -> Result<(Vec<Found>, Vec<FoundBundle>), Error> {
+        self.contents(prefix).await.map(sorted_out)
     }
 
     /// What there is in the whole store, tenant by tenant; whatever has another name is left out.
@@ -260,18 +267,24 @@ impl Backend {
     }
 }
 
-fn by_backup(contents: Vec<(String, Stored)>) -> Vec<Found> {
+fn sorted_out(contents: Vec<(String, Stored)>) -> (Vec<Found>, Vec<FoundBundle>) {
     let mut all = BTreeMap::<BackupId, Found>::new();
+    let mut bundles = Vec::new();
     for (name, stored) in contents {
         let Some((id, part)) = name.split_once('/') else { continue };
+        if id == EXPORTS {
+            bundles.extend(path::export(part).ok().map(|id| FoundBundle { id, stored }));
+            continue;
+        }
         let (Ok(id), Ok(part)) = (BackupId::parse(id), Part::parse(part)) else { continue };
         let found = all.entry(id.clone()).or_insert(Found { id, data: None, has_manifest: false });
         match part {
             Part::Data => found.data = Some(stored),
             Part::Manifest => found.has_manifest = true,
+            Part::Bundle => (),
         }
     }
-    all.into_values().collect()
+    (all.into_values().collect(), bundles)
 }
 
 impl Upload {

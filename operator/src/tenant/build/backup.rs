@@ -264,7 +264,7 @@ pub(super) fn token_volume(name: &str) -> Volume {
 }
 
 /// The public keys to which backups are encrypted, from the pod's annotation: the Job comes nowhere near a private one.
-fn recipients_volume(name: &str) -> Volume {
+pub(super) fn recipients_volume(name: &str) -> Volume {
     Volume {
         name: name.to_owned(),
         downward_api: Some(DownwardAPIVolumeSource {

@@ -69,9 +69,10 @@ pub(super) fn stateful_set(
     image: &str,
     pull_secrets: &[String],
 ) -> StatefulSet {
-    // The last backup comes before the stop.
-    let runs =
-        tenant.state != State::Suspended || course.closing.as_ref().is_some_and(Closing::needs_database);
+    // The last backup comes before the stop, and a customer who leaves may have to be given the data after it.
+    let runs = tenant.state != State::Suspended
+        || tenant.is_exporting
+        || course.closing.as_ref().is_some_and(Closing::needs_database);
     StatefulSet {
         metadata: meta(tenant, Component::Database, child::DATABASE),
         spec: Some(StatefulSetSpec {

@@ -8,6 +8,7 @@ mod app;
 mod backup;
 mod database;
 mod drill;
+mod export;
 mod http_route;
 mod ingress;
 mod migration_job;
@@ -39,6 +40,7 @@ use crate::{
 pub use backup::{
     BackupReason, IDENTITY, IDENTITY_KEYS, RECIPIENT, backup_identity, of_request, one_off_backup,
 };
+pub use export::export;
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
 pub use restore::{Restore, bootstrap, drop_database, restore, restore_identity};

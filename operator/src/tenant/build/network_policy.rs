@@ -82,6 +82,8 @@ pub(super) fn policies(tenant: &ValidTenant, settings: &RunArgs) -> Vec<NetworkP
             vec![],
             ways,
         ));
+        let ways = vec![to_database(), to_store(settings)];
+        all.push(policy(tenant, Component::Export, child::EXPORT, selector(Component::Export), vec![], ways));
         let ways = vec![to_store(settings)];
         all.push(policy(tenant, Component::Drill, child::DRILL, selector(Component::Drill), vec![], ways));
     }
@@ -151,7 +153,7 @@ fn from_clients() -> NetworkPolicyIngressRule {
         key: COMPONENT_LABEL.to_owned(),
         operator: "In".to_owned(),
         values: Some(
-            [Component::Crm, Component::Migrate, Component::Backup, Component::Restore]
+            [Component::Crm, Component::Migrate, Component::Backup, Component::Restore, Component::Export]
                 .map(|c| c.as_str().to_owned())
                 .into(),
         ),

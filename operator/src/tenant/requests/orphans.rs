@@ -11,7 +11,8 @@ use crate::{
 /// Says of every open request without a Tenant what it waits for.
 pub async fn settle(ctx: &Context) -> Result<(), Error> {
     say(ctx, &ctx.requests.backups).await?;
-    say(ctx, &ctx.requests.restores).await
+    say(ctx, &ctx.requests.restores).await?;
+    say(ctx, &ctx.requests.exports).await
 }
 
 async fn say<K: Request>(ctx: &Context, requests: &Store<K>) -> Result<(), Error> {

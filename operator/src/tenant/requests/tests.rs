@@ -1,5 +1,6 @@
 //! Requests for backups in a world in memory.
 
+mod exports;
 mod restores;
 
 use std::collections::BTreeSet;

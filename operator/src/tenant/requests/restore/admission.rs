@@ -99,11 +99,12 @@ pub(super) fn lacks(scene: Scene<'_>) -> Option<Verdict> {
 
 /// Whether some other Job has to do with the database or with the tenant's place at the backup door.
 fn is_busy(seen: &Snapshot) -> bool {
-    let ours = [child::BACKUP, child::RESTORE, child::DROP];
+    let ours = [child::BACKUP, child::RESTORE, child::DROP, child::EXPORT];
     let is_one = |name: &str| ours.iter().any(|prefix| name.starts_with(&format!("{prefix}-")));
     let open = |name: &str| seen.job(name).is_some_and(|job| job.finished.is_none());
     let pods = |component| seen.all_pods(component).any(|(_, _, pod)| !pod.ended);
     seen.of_kind(Kind::Job).any(|(key, _)| is_one(&key.name) && open(&key.name))
         || pods(Component::Backup)
         || pods(Component::Restore)
+        || pods(Component::Export)
 }
