@@ -1,9 +1,13 @@
 //! What Jobs report: the termination messages of their pods, read as the words of a stranger.
 
+mod export;
+
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::cluster::facts::PodFacts;
+
+pub use export::{Exported, export};
 
 /// What is known of a migration from its newest pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,24 +117,6 @@ pub struct BackedUp {
     pub schema_version: i64,
 }
 
-/// An exit bundle that is in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Exported {
-    /// Its name in the store.
-    pub export: String,
-    /// Name of the store.
-    pub store: String,
-    /// The moment whose data it holds.
-    pub created_at: Timestamp,
-    /// Its size in the store, in bytes.
-    pub size: i64,
-    /// Its SHA-256 in the store, in hexadecimal digits.
-    pub sha256: String,
-    /// SHA-256 of the file with the checksums of everything in it.
-    pub sums_sha256: String,
-}
-
 /// More than the app writes; a longer message is not a report.
 const MAX_REPORT_BYTES: usize = 2048;
 
@@ -189,18 +175,6 @@ pub fn restore(pod: &PodFacts) -> Restore {
     }
 }
 
-/// How the pod of an export ended, if it has: with what is in the store, or with what it said instead, made safe.
-pub fn export(pod: &PodFacts) -> Option<Result<Exported, String>> {
-    let plausible = |report: &Exported| {
-        is_name(&report.export)
-            && is_store(&report.store)
-            && 0 < report.size
-            && is_sum(&report.sha256)
-            && is_sum(&report.sums_sha256)
-    };
-    done(pod, "export", "Delivered", plausible)
-}
-
 /// How the container of that name ended, if it has: with a plausible report of success, or with what it said instead.
 fn done<T: DeserializeOwned>(
     pod: &PodFacts,
@@ -235,18 +209,6 @@ fn is_name(backup: &str) -> bool {
         _ => byte.is_ascii_digit(),
     };
     backup.len() == 23 && backup.bytes().enumerate().all(shape)
-}
-
-/// The name of a store is a word in a path.
-fn is_store(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.len() <= 253
-        && text.bytes().all(|byte| inner(byte) || matches!(byte, b'-' | b'.'))
-        && text.bytes().next().is_some_and(inner)
-}
-
-fn is_sum(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn of_pod(pod: &PodFacts) -> Outcome {
