@@ -3,10 +3,20 @@
 use serde_json::{Value, json};
 
 pub(crate) fn all() -> Vec<Value> {
-    vec![tenant(), copy_of_a_tenant(), plan(), release(), bucket(), volume(), tenant_backup(), tenant_export(), tombstone()]
-        .into_iter()
-        .chain(tenant_restores())
-        .collect()
+    vec![
+        tenant(),
+        copy_of_a_tenant(),
+        plan(),
+        release(),
+        bucket(),
+        volume(),
+        tenant_backup(),
+        tenant_export(),
+        tombstone(),
+    ]
+    .into_iter()
+    .chain(tenant_restores())
+    .collect()
 }
 
 fn tenant() -> Value {

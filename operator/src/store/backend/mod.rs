@@ -206,7 +206,7 @@ impl Backend {
             let Ok(prefix) = Prefix::parse(tenant, uid) else { continue };
             all.entry(prefix).or_default().push((rest.to_owned(), stored));
         }
-        Ok(all.into_iter().map(|(prefix, contents)| (prefix, by_backup(contents))).collect())
+        Ok(all.into_iter().map(|(prefix, contents)| (prefix, sorted_out(contents).0)).collect())
     }
 
     /// The paths of all objects beneath a prefix, whatever they are, without it.
