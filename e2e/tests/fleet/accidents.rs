@@ -185,7 +185,7 @@ async fn a_crd_deleted_with_broken_glass_comes_back_and_nobody_notices() -> Resu
 }
 
 /// Starts or stops the operator, and waits until it has begun or gone.
-async fn scale_operator(fleet: &Installed, replicas: i32) -> Result<()> {
+pub(crate) async fn scale_operator(fleet: &Installed, replicas: i32) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(fleet.client().await?, "tenantry-system");
     let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
     deployments.patch("tenantry-operator", &PatchParams::default(), &patch).await?;

@@ -21,7 +21,7 @@ const DONE: Duration = Duration::from_mins(3);
 const COMPANY: &str = "杭州归来有限公司";
 
 /// Applies a tenant that begins from the newest backup of another, and waits until it serves.
-async fn begun(fleet: &Installed, name: &str, source: &str, uid: &str) -> Result<TenantStatus> {
+pub(crate) async fn begun(fleet: &Installed, name: &str, source: &str, uid: &str) -> Result<TenantStatus> {
     let mut tenant = small_tenant(name, &fleet.release);
     let restore = BootstrapRestore {
         tenant: Some(source.to_owned()),
@@ -38,7 +38,7 @@ async fn begun(fleet: &Installed, name: &str, source: &str, uid: &str) -> Result
 }
 
 /// The companies that somebody sees who signs in with the password that the backup has.
-async fn companies(fleet: &Installed, tenant: &str) -> Result<String> {
+pub(crate) async fn companies(fleet: &Installed, tenant: &str) -> Result<String> {
     let mut crm = fleet.crm(tenant)?;
     crm.sign_in("owner@tenantry.example", PASSWORD).await?;
     Ok(crm.send(Method::GET, "/companies", None).await?.body.to_string())

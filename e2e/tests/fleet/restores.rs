@@ -1,16 +1,12 @@
 //! Restores on a real cluster, by the words of `docs/runbooks/restore.md`, while somebody writes all the time.
 
-use std::{env::join_paths, ffi::OsString, fs, path::PathBuf, time::Duration};
+use std::{env::join_paths, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     fleet::{Crm, Installed, small_tenant},
-    host::{
-        command,
-        wait::{Look, Wait},
-    },
+    host::wait::{Look, Wait},
     images,
-    toolchain::{self, Tool},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
@@ -24,15 +20,20 @@ use operator::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::{
-    process::Command,
     sync::watch,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{PASSWORD, READY, backups::backed_up, beside_others, failures::sql, owner};
+use crate::{
+    PASSWORD, READY,
+    backups::backed_up,
+    beside_others,
+    failures::sql,
+    owner,
+    runbook::{OPENING, STAFF, Shell},
+};
 
 const TENANT: &str = "restored";
 /// A backup, two restores and their starts.
@@ -79,57 +80,6 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// The commands under a heading of the runbook; without one, those before the first.
-fn commands(heading: Option<&str>) -> Result<String> {
-    let runbook = fs::read_to_string(toolchain::workspace().join("docs/runbooks/restore.md"))?;
-    let mut sections = runbook.split("\n## ");
-    let section = match heading {
-        None => sections.next(),
-        Some(heading) => sections.find(|section| section.starts_with(&format!("{heading}\n"))),
-    };
-    let section = section.with_context(|| format!("the runbook has no section {heading:?}"))?;
-    let blocks = section.split("\n```console\n").skip(1).filter_map(|rest| rest.split("\n```").next());
-    let lines = blocks.flat_map(str::lines);
-    let typed = lines.filter_map(|line| line.strip_prefix("$ ").or_else(|| line.strip_prefix("> ")));
-    let typed: Vec<_> = typed.collect();
-    ensure!(!typed.is_empty(), "section {heading:?} has no commands");
-    Ok(typed.join("\n").replace("tenant=acme", &format!("tenant={TENANT}")))
-}
-
-/// Somebody at a shell, with the tools that the runbook uses.
-struct Shell {
-    folder: TempDir,
-    kubeconfig: PathBuf,
-    path: OsString,
-}
-
-impl Shell {
-    async fn open(fleet: &Installed) -> Result<Self> {
-        toolchain::debian_packages(&["age", "curl", "jq"]).await?;
-        let kubectl = toolchain::binary(Tool::Kubectl).await?;
-        let folders =
-            kubectl.parent().map(PathBuf::from).into_iter().chain(["/usr/bin".into(), "/bin".into()]);
-        Ok(Self { folder: TempDir::new()?, kubeconfig: fleet.kubeconfig.clone(), path: join_paths(folders)? })
-    }
-
-    /// Runs the commands of these sections one after the other, and stops at the first that fails.
-    async fn follow(&self, sections: &[&str], variables: &[(&str, String)]) -> Result<String> {
-        let mut script = commands(None)?;
-        for section in sections {
-            script += "\n";
-            script += &commands(Some(section))?;
-        }
-        let mut shell = Command::new("bash");
-        shell
-            .args(["-euo", "pipefail", "-c", &script])
-            .current_dir(self.folder.path())
-            .env("PATH", &self.path)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
-        command::run(&mut shell, DONE).await
-    }
-}
-
 /// The newest restore of the tenant: its name, and what is said of it.
 async fn newest(fleet: &Installed) -> Result<(String, TenantRestoreStatus)> {
     let requests: Api<TenantRestore> = Api::all(fleet.client().await?);
@@ -165,8 +115,9 @@ async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss
     fleet.wait_ready(TENANT, READY).await?;
     let (stop, writer) = write_on(owner(&fleet, TENANT).await?);
     backed_up(&fleet, TENANT).await?;
-    let shell = Shell::open(&fleet).await?;
-    println!("{}", shell.follow(&["What there is", "In place"], &[]).await?);
+    let tenant = format!("tenant={TENANT}");
+    let shell = Shell::open(&fleet, "restore", &[("tenant=acme", &tenant)]).await?;
+    println!("{}", shell.follow(STAFF, &[OPENING, "What there is", "In place"], &[]).await?);
     stop.send_replace(true);
     let written = writer.await?;
     fleet.wait_ready(TENANT, READY).await?;
@@ -198,7 +149,7 @@ async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss
     println!("{} records are there, {} are lost as the status says: {lost:?}", kept.len(), gone.len());
 
     let restore = ("restore", format!("tenantrestore/{name}"));
-    println!("{}", shell.follow(&["Taking it back"], &[restore]).await?);
+    println!("{}", shell.follow(STAFF, &[OPENING, "Taking it back"], &[restore]).await?);
     fleet.wait_ready(TENANT, READY).await?;
     let back = found(&signed_in(&fleet).await?, &written).await?;
     ensure!(back.iter().all(|there| *there), "what was there before is not back");
@@ -223,7 +174,7 @@ async fn by_hand(fleet: &Installed, shell: &Shell, written: &[Written]) -> Resul
             variables.push(("PATH", join_paths(both)?.to_string_lossy().into_owned()));
         }
     }
-    println!("{}", shell.follow(&["What there is", "By hand"], &variables).await?);
+    println!("{}", shell.follow(STAFF, &[OPENING, "What there is", "By hand"], &variables).await?);
     let database = format!("crm_{}", newest(fleet).await?.1.database_generation.unwrap_or_default() - 1);
     let first = &written.first().context("nothing was written")?.id;
     let check = format!("SELECT 1 / count(*) FROM crm.company WHERE id = '{first}'");
