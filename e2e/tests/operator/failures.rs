@@ -82,6 +82,9 @@ async fn a_migration_without_a_report_is_no_success() -> Result<()> {
         "migrate-",
         Outcome::Works { message: "all is well, trust me".to_owned() },
     );
+    // It answers only when it finds its schema.
+    let waits = Outcome::Waits { reason: "ContainerCreating".to_owned(), message: String::new() };
+    lab.nodes.on(Workload::Deployment, NAMESPACE, "crm", waits);
     lab.create::<Tenant>(tenant("acme")).await?;
     let tenant = lab.until_reason("acme", "False", "MigrationFailed").await?;
     assert!(message(&tenant).contains("did not say why"), "{}", message(&tenant));

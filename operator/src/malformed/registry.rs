@@ -7,7 +7,7 @@ use std::{
 
 use kube::Resource;
 
-use super::Malformed;
+use super::{Malformed, report};
 
 /// The malformed objects of all our kinds.
 #[derive(Debug, Default)]
@@ -25,11 +25,13 @@ struct Entry {
 }
 
 impl Registry {
-    /// Sets an object aside. What was told of it before is not told again, unless something else is wrong with it now.
+    /// Sets an object aside. What was told of it before is not told again, unless something else is wrong with it now, or a write
+    /// that was under way has put other words in the place of those.
     pub fn put(&self, object: Malformed) {
         let key = (object.kind().to_owned(), object.name().to_owned());
         let mut entries = self.lock();
         let told = entries.get(&key).is_some_and(|known| known.told && same(&known.object, &object));
+        let told = told && report::stands(&object);
         entries.insert(key, Entry { object: Arc::new(object), told });
     }
 
@@ -110,9 +112,19 @@ mod tests {
         assert_eq!(untold.len(), 1);
         registry.told(&untold[0]);
         assert!(registry.untold().is_empty());
-        registry.put(malformed_tenant());
+        let saying = |reason: &str| {
+            let mut object = malformed_tenant();
+            object.raw["status"]["conditions"] = serde_json::json!([{
+                "type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": "2026-11-22T13:25:01Z",
+            }]);
+            object
+        };
+        registry.put(saying("Malformed"));
         assert!(registry.untold().is_empty(), "the status that tells of it changes it, and that is no news");
-        let mut worse = malformed_tenant();
+        registry.put(saying("AsExpected"));
+        assert_eq!(registry.untold().len(), 1, "a write from before came after, and hid it");
+        registry.told(&untold[0]);
+        let mut worse = saying("Malformed");
         worse.cause = "spec.plan: invalid type".to_owned();
         registry.put(worse);
         assert_eq!(registry.untold().len(), 1);

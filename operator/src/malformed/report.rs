@@ -35,6 +35,16 @@ fn message(object: &Malformed) -> String {
     )
 }
 
+/// Whether a Tenant still says what it was told; of other kinds nothing is written.
+pub(super) fn stands(object: &Malformed) -> bool {
+    if object.kind() != <Tenant as kube::Resource>::kind(&()) {
+        return true;
+    }
+    let Some(tenant) = salvage::tenant(object) else { return true };
+    let said = tenant.status.unwrap_or_default().conditions;
+    conditions::find(&said, conditions::READY).is_some_and(|ready| ready.reason == reasons::MALFORMED)
+}
+
 /// Says in the status of a Tenant what is wrong with its spec.
 async fn set_ready(ctx: &Context, object: &Malformed) -> Result<(), Error> {
     let is_tenant = object.kind() == <Tenant as kube::Resource>::kind(&());
