@@ -93,7 +93,7 @@ pub struct RunArgs {
     #[arg(long, env = "TENANTRY_IDENTITY")]
     pub identity: Option<String>,
     /// How many tenants are worked on at the same time.
-    #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 8)]
+    #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,
 }
 
