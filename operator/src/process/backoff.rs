@@ -1,19 +1,31 @@
 //! Waiting time after failures, for each object: it doubles from a second to five minutes, and success resets it.
+//!
+//! News end that wait, since they may be what was missing. But what fails again and again has news without end, of its own
+//! pods or of whoever tries to mend it, and each would cost the others: it is looked at once a second, however loud it is.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
+/// So many failures in a row are a habit.
+const HABIT: u32 = 5;
+/// From one failure of a habit to the next.
+const REST: Duration = Duration::from_secs(1);
 
 /// Failures in a row, by object.
 pub struct Backoff {
-    failures: Mutex<HashMap<String, u32>>,
+    failures: Mutex<HashMap<String, Failures>>,
     /// A number from 0 to 1, so that objects that failed together do not come back together.
     jitter: fn() -> f64,
+}
+
+struct Failures {
+    count: u32,
+    last: Instant,
 }
 
 impl Backoff {
@@ -22,13 +34,25 @@ impl Backoff {
         Self { failures: Mutex::default(), jitter }
     }
 
-    /// How long to wait after one more failure.
+    /// How long to wait after one more failure, if there is no news.
     pub fn next(&self, name: &str) -> Duration {
+        let last = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(name.to_owned()).or_default();
-        let wait = FIRST.saturating_mul(1 << (*count).min(16)).min(LONGEST);
-        *count = count.saturating_add(1);
+        let failures = failures.entry(name.to_owned()).or_insert(Failures { count: 0, last });
+        let wait = FIRST.saturating_mul(1 << failures.count.min(16)).min(LONGEST);
+        *failures = Failures { count: failures.count.saturating_add(1), last };
         self.shortened(wait)
+    }
+
+    /// How long news of it have to wait, if at all.
+    pub fn rest(&self, name: &str) -> Option<Duration> {
+        self.rest_at(name, Instant::now())
+    }
+
+    fn rest_at(&self, name: &str, now: Instant) -> Option<Duration> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = failures.get(name).filter(|failures| HABIT <= failures.count)?;
+        REST.checked_sub(now.duration_since(failures.last)).filter(|rest| !rest.is_zero())
     }
 
     /// A regular wait, spread so that a fleet does not move in step.
@@ -59,11 +83,11 @@ mod tests {
     #[test]
     fn waits_double_up_to_five_minutes_and_success_resets() {
         let backoff = Backoff::new(|| 0.0);
-        let waits: Vec<u64> = (0..11).map(|_| backoff.next("acme").as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(backoff.next("other").as_secs(), 1);
+        let next = |name| backoff.next(name).as_secs();
+        assert_eq!([0; 11].map(|_| next("acme")), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(next("other"), 1);
         backoff.reset("acme");
-        assert_eq!(backoff.next("acme").as_secs(), 1);
+        assert_eq!(next("acme"), 1);
     }
 
     #[test]
@@ -71,5 +95,23 @@ mod tests {
         let backoff = Backoff::new(|| 1.0);
         assert_eq!(backoff.next("acme"), Duration::from_millis(750));
         assert_eq!(backoff.spread(Duration::from_mins(5)), Duration::from_secs(225));
+    }
+
+    #[test]
+    fn news_of_what_fails_again_and_again_wait_for_a_second() {
+        let backoff = Backoff::new(|| 0.0);
+        for failures in 0..5 {
+            assert_eq!(backoff.rest("acme"), None, "{failures} failures are no habit");
+            backoff.next("acme");
+        }
+        let now = Instant::now();
+        let rest = backoff.rest_at("acme", now).unwrap();
+        assert!(Duration::from_millis(900) < rest && rest <= Duration::from_secs(1), "{rest:?}");
+        let later = |after| backoff.rest_at("acme", now + after);
+        assert_eq!(later(rest / 2), Some(rest - rest / 2));
+        assert_eq!(later(rest), None);
+        assert_eq!(backoff.rest_at("other", now), None);
+        backoff.reset("acme");
+        assert_eq!(backoff.rest_at("acme", now), None);
     }
 }

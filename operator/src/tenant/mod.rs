@@ -129,6 +129,9 @@ pub struct Progress {
 /// Brings one tenant a step nearer to what it should be, and says in its status how far it is.
 pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
     let name = tenant.name_any();
+    if let Some(rest) = ctx.backoff.rest(&name) {
+        return Ok(Action::requeue(rest));
+    }
     let _timer = ctx.metrics.reconcile_started(ctx.queue.started(&name));
     #[cfg(feature = "mutants")]
     if crate::mutants::believes(tenant.clone(), &ctx).await? {
@@ -157,10 +160,8 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
 #[expect(clippy::needless_pass_by_value, reason = "the runtime calls it so")]
 pub fn error_policy(tenant: Arc<Tenant>, error: &Error, ctx: Arc<Context>) -> Action {
     ctx.metrics.reconcile_failed(error.reason());
-    if error.is_terminal() {
-        return Action::requeue(ctx.backoff.spread(RESYNC));
-    }
-    Action::requeue(ctx.backoff.next(&tenant.name_any()))
+    let wait = ctx.backoff.next(&tenant.name_any());
+    Action::requeue(if error.is_terminal() { ctx.backoff.spread(RESYNC) } else { wait })
 }
 
 async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Result<(), Error> {
