@@ -1,25 +1,24 @@
 //! What a tenant that fails again and again costs the others: the time that their edits take to settle.
 //!
 //! The tenant has lost its passwords, which nothing but a person can mend, and somebody edits it without pause, so that the
-//! operator's growing pauses after a failure do not hide it: each edit is a reconcile that fails. In turn with that, something
-//! that is none of the operator's business is edited at the same pace, so that the API server has as much to do, and the
-//! machine is the same for both.
+//! operator's growing pauses after a failure do not hide it: each edit is news of it. In turn with that, a tenant that is paused,
+//! and so costs the operator nothing but a look, is edited at the same pace: the API server has as much to do with the one
+//! as with the other, and what is left is what the failing costs.
 
-use std::{collections::BTreeMap, convert::Infallible, fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use operator::{
     api::Tenant,
     names::{self, child},
 };
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -41,8 +40,6 @@ const PACE: Duration = Duration::from_millis(50);
 /// How many edits of the others are under way at the same time.
 const EDITS: usize = 4;
 const DEADLINE: Duration = Duration::from_mins(1);
-/// Namespace and name of what is edited when nothing fails.
-const BYSTANDER: (&str, &str) = ("default", "bystander");
 /// Why the tenant fails.
 const REASON: &str = "SecretLost";
 
@@ -63,18 +60,16 @@ pub(super) struct Neighbours {
     pub(super) failures: f64,
 }
 
-/// Lets the first of the tenants fail, and edits the others.
+/// Lets the first of the tenants fail and pauses the second, and edits the others.
 pub(super) async fn measure(
     lab: &Lab,
     subject: &Subject,
     tenants: &[String],
     extent: Extent,
 ) -> Result<Neighbours> {
-    let (failing, others) = tenants.split_first().context("there are tenants")?;
+    let [failing, paused, others @ ..] = tenants else { bail!("there are too few tenants") };
     lose_passwords(lab, failing).await?;
-    let bystander = serde_json::from_value(json!({"metadata": {"name": BYSTANDER.1}}))?;
-    let config_maps: Api<ConfigMap> = Api::namespaced(lab.client.clone(), BYSTANDER.0);
-    config_maps.create(&PostParams::default(), &bystander).await?;
+    pause(lab, paused).await?;
     let all: Api<Tenant> = Api::all(lab.client.clone());
     let (settled, follow) = follow(lab.client.clone());
 
@@ -87,7 +82,7 @@ pub(super) async fn measure(
             let edits = edit_all(&all, &settled, &names, block);
             // Which comes first takes turns, too.
             if matches!(block % 4, 0 | 3) {
-                alone.extend(beside(edits, edit_without_pause(&config_maps, BYSTANDER.1)).await?);
+                alone.extend(beside(edits, edit_without_pause(&all, paused)).await?);
             } else {
                 beside_failing.extend(beside(edits, edit_without_pause(&all, failing)).await?);
             }
@@ -106,11 +101,22 @@ async fn lose_passwords(lab: &Lab, tenant: &str) -> Result<()> {
     secrets.delete(child::DATABASE_CREDENTIALS, &DeleteParams::default()).await?;
     let tenants: Api<Tenant> = Api::all(lab.client.clone());
     touch(&tenants, tenant, 0).await?;
-    Wait::new(format!("{tenant} to say {REASON}"), DEADLINE)
+    until_ready_says(&tenants, tenant, REASON).await
+}
+
+async fn pause(lab: &Lab, tenant: &str) -> Result<()> {
+    let tenants: Api<Tenant> = Api::all(lab.client.clone());
+    let patch = json!({"spec": {"paused": true}});
+    tenants.patch(tenant, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    until_ready_says(&tenants, tenant, "Paused").await
+}
+
+async fn until_ready_says(tenants: &Api<Tenant>, tenant: &str, reason: &str) -> Result<()> {
+    Wait::new(format!("{tenant} to say {reason}"), DEADLINE)
         .until(async || {
             let ready = condition(&tenants.get(tenant).await?, "Ready").cloned();
-            let failed = ready.as_ref().is_some_and(|ready| ready.reason == REASON);
-            Ok(if failed { Look::Done(()) } else { Look::NotYet(format!("{ready:?}")) })
+            let is_said = ready.as_ref().is_some_and(|ready| ready.reason == reason);
+            Ok(if is_said { Look::Done(()) } else { Look::NotYet(format!("{ready:?}")) })
         })
         .await
 }
@@ -131,25 +137,19 @@ async fn beside<T>(
     }
 }
 
-async fn edit_without_pause<K>(api: &Api<K>, name: &str) -> Result<Infallible>
-where
-    K: Clone + Debug + DeserializeOwned,
-{
+async fn edit_without_pause(tenants: &Api<Tenant>, name: &str) -> Result<Infallible> {
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 1.. {
         ticks.tick().await;
-        touch(api, name, number).await?;
+        touch(tenants, name, number).await?;
     }
-    anyhow::bail!("out of numbers")
+    bail!("out of numbers")
 }
 
-async fn touch<K>(api: &Api<K>, name: &str, number: u64) -> Result<()>
-where
-    K: Clone + Debug + DeserializeOwned,
-{
+async fn touch(tenants: &Api<Tenant>, name: &str, number: u64) -> Result<()> {
     let patch = json!({"metadata": {"annotations": {"example.com/note": number.to_string()}}});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    tenants.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
@@ -169,7 +169,7 @@ fn follow(client: Client) -> (Settled, impl Future<Output = Result<Infallible>>)
                 });
             }
         }
-        anyhow::bail!("the watch of tenants ended")
+        bail!("the watch of tenants ended")
     };
     (settled, follow)
 }
