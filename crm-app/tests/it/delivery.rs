@@ -9,7 +9,7 @@ use crm_app::{
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
-use tokio::{process::Child, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     door::{FakeDoor, Fault, WITHIN},
@@ -84,16 +84,13 @@ async fn a_dump_that_ends_badly_is_no_object() {
     assert_eq!(door.objects(), [""; 0]);
 }
 
-/// Where it is killed: before the dump, in its middle, and when the dump has ended.
+/// Told to end before the dump, in its middle, and when the dump has ended. What is killed is in `export_killed.rs`.
 #[rstest]
 #[case::before("GATE; exec /usr/bin/pg_dump \"$@\"")]
 #[case::in_the_middle("head -c 3000000 /dev/urandom; GATE")]
 #[case::after("/usr/bin/pg_dump \"$@\"; GATE")]
 #[tokio::test]
-async fn killed_it_leaves_nothing_that_looks_whole(
-    #[case] script: &str,
-    #[values(Signal::KILL, Signal::TERM)] signal: Signal,
-) {
+async fn told_to_end_it_leaves_nothing_that_looks_whole(#[case] script: &str) {
     let app = workspace().await;
     let (keys, door) = (Keys::generate(), FakeDoor::start([]).await);
     let pod = Pod::new(&keys);
@@ -106,31 +103,11 @@ async fn killed_it_leaves_nothing_that_looks_whole(
     let mut running = command.spawn().unwrap();
     gate.reached().await;
     door.asked("PUT bundle").await;
-    kill(&mut running, signal).await;
+    let pid = Pid::from_raw(i32::try_from(running.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = timeout(WITHIN, running.wait()).await.expect("SIGTERM does not end it").unwrap();
+    assert!(!ended.success());
     door.broke_off("PUT bundle").await;
     assert_eq!(door.objects(), [""; 0]);
-    if signal == Signal::KILL {
-        // Nobody ended the script.
-        gate.open().await;
-    }
-}
-
-/// All of it has gone out, and the door has not answered yet.
-#[tokio::test]
-async fn killed_before_the_answer_it_reports_nothing() {
-    let app = workspace().await;
-    let (keys, door) = (Keys::generate(), FakeDoor::start([Fault::Silence("PUT bundle")]).await);
-    let pod = Pod::new(&keys);
-    let mut running = pod.export(&app.database, &door).spawn().unwrap();
-    door.asked("PUT bundle").await;
-    door.took(10_000).await;
-    kill(&mut running, Signal::KILL).await;
-    assert_eq!(fs::read_to_string(pod.file("report")).unwrap(), "");
-}
-
-async fn kill(running: &mut Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(running.id().unwrap()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-    let ended = timeout(WITHIN, running.wait()).await.expect("the signal does not end it").unwrap();
-    assert!(!ended.success());
+    assert_eq!(pod.report()["code"], "Interrupted");
 }

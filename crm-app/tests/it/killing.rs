@@ -71,9 +71,14 @@ impl Lock {
     }
 
     /// Kills what waits for it, and lets go of it.
-    pub async fn kill_who_waits(mut self, running: Child) {
+    pub async fn kill_who_waits(self, running: Child) {
         self.awaited().await;
         kill(running).await;
+        self.let_go().await;
+    }
+
+    /// Takes back what was done to have it.
+    pub async fn let_go(mut self) {
         self.holder.execute("rollback").await.unwrap();
     }
 }

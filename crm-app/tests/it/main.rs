@@ -33,6 +33,7 @@ mod drill;
 mod drill_killed;
 mod drop_killed;
 mod export;
+mod export_killed;
 mod export_start;
 mod fresh;
 mod health;
