@@ -8,7 +8,11 @@ use jiff::Timestamp;
 
 use crate::{
     api::State,
-    cluster::{cache::Snapshot, facts::Kind, uid::Uid},
+    cluster::{
+        cache::Snapshot,
+        facts::{Kind, NamespaceFacts},
+        uid::Uid,
+    },
     names::{self, Component, child},
     tenant::{
         attempt::{Attempt, Step, pods_of},
@@ -97,7 +101,7 @@ pub fn decide(tenant: &ValidTenant, seen: &Snapshot, has_schema: bool, now: Time
     if tenant.state != State::Suspended {
         return None;
     }
-    let facts = seen.namespace().map(|(_, facts)| facts.clone()).unwrap_or_default();
+    let facts = recorded(tenant, seen);
     let since = facts.closing_since.unwrap_or(now);
     let stage = match (&tenant.backup, facts.final_backup) {
         // Without a schema there has never been any data.
@@ -111,6 +115,13 @@ pub fn decide(tenant: &ValidTenant, seen: &Snapshot, has_schema: bool, now: Time
         _ => back_up(tenant, seen, since, now),
     };
     Some(Closing { since, stage })
+}
+
+/// What the Namespace says of this stopping. A Tenant that took the namespace over has another uid, and in the store the last
+/// backup of its predecessor lies where no Job of this one looks for its own: that was not the last backup of this one.
+fn recorded(tenant: &ValidTenant, seen: &Snapshot) -> NamespaceFacts {
+    let facts = seen.namespace().map(|(_, facts)| facts.clone());
+    facts.filter(|facts| facts.tenant_uid.as_ref() == Some(&tenant.uid)).unwrap_or_default()
 }
 
 fn back_up(tenant: &ValidTenant, seen: &Snapshot, since: Timestamp, now: Timestamp) -> Stage {

@@ -16,7 +16,12 @@ const BACKED_UP: &str = r#"{"code":"BackedUp","backup":"20261122T132501Z-ab12cd"
 const DRILLED: &str = r#"{"code":"Drilled","backup":"20261122T132501Z-ab12cd","createdAt":"2026-11-22T13:25:01Z","restoredIn":2,"rows":42,"schemaVersion":1}"#;
 
 fn namespace(since: Option<i64>, final_backup: Option<&str>) -> (Key, Child) {
+    namespace_of("uid-acme", since, final_backup)
+}
+
+fn namespace_of(uid: &str, since: Option<i64>, final_backup: Option<&str>) -> (Key, Child) {
     let facts = NamespaceFacts {
+        tenant_uid: Some(uid.to_owned()),
         schema_version: Some(1),
         closing_since: since.map(at),
         final_backup: final_backup.map(str::to_owned),
@@ -155,6 +160,31 @@ fn one_that_was_stopped_long_ago_is_not_started_to_be_stopped_again() {
     assert_eq!(stage(&suspended(), seen.clone()), Stage::Unneeded);
     let job = names::final_backup_job(at(100));
     assert_eq!(stage(&leaving(), seen), Stage::BackingUp(running(job)), "before a removal, it is");
+}
+
+/// Its predecessor was stopped, or was just being stopped.
+#[rstest]
+#[case::stopped(suspended(), 0, Some(BACKUP), Stage::Unneeded)]
+#[case::stopped_and_to_be_removed(leaving(), 0, Some(BACKUP), Stage::BackingUp(running(own_job())))]
+#[case::with_a_backup_and_running(suspended(), 1, Some(BACKUP), Stage::BackingUp(running(own_job())))]
+#[case::on_its_way(suspended(), 1, None, Stage::BackingUp(running(own_job())))]
+#[case::on_its_way_and_to_be_removed(leaving(), 1, None, Stage::BackingUp(running(own_job())))]
+fn one_that_took_the_namespace_over_has_a_last_backup_of_its_own(
+    #[case] tenant: ValidTenant,
+    #[case] replicas: i32,
+    #[case] final_backup: Option<&str>,
+    #[case] expected: Stage,
+) {
+    let before = namespace_of("uid-of-an-earlier-acme", Some(50), final_backup);
+    let ended = [job(&backup_job(), Some(60)), pod(Component::Backup, &backup_job(), 0, BACKED_UP)];
+    let seen = Snapshot::new([before, database(replicas), app(0, 0)].into_iter().chain(ended));
+    let closing = decide(&tenant, &seen, true, at(100)).unwrap();
+    assert_eq!(closing, Closing { since: at(100), stage: expected });
+    assert_eq!(unwanted(Some(&closing), &seen).len(), 1, "the Job of its predecessor");
+}
+
+fn own_job() -> String {
+    names::final_backup_job(at(100))
 }
 
 #[test]

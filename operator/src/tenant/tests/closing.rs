@@ -136,6 +136,35 @@ async fn a_tenant_that_was_stopped_is_removed_with_the_backup_it_has() {
     assert_eq!(named(&world, "/jobs/drill-final").len(), 1);
 }
 
+/// In the store the backups of its predecessor lie under another uid, where no trial of this one would find them.
+#[tokio::test]
+async fn one_that_took_a_stopped_namespace_over_is_removed_with_a_backup_of_its_own() {
+    let mut world = settled().await;
+    suspend(&world, "Suspended");
+    world.settle().await;
+    world.change_tenant(|tenant| tenant["metadata"]["uid"] = json!("uid-again"));
+    world.api.change(NAMESPACE, |namespace| {
+        namespace["metadata"]["annotations"]["tenantry.dev/adopt"] = json!("uid-again");
+    });
+    world.settle().await;
+    assert_eq!(ready(&world), ("True".into(), "Suspended".into()));
+    assert_eq!((final_backup(&world), replicas(&world, DATABASE)), (Value::Null, 0));
+    assert!(named(&world, "/jobs/backup-final").is_empty(), "it was its predecessor's");
+
+    delete(&world, confirmed());
+    world.reconcile().await.unwrap();
+    assert_eq!((named(&world, "/jobs/backup-final").len(), replicas(&world, DATABASE)), (1, 1));
+    for _ in 0..40 {
+        if world.api.get(TENANT).is_none() {
+            break;
+        }
+        world.reconcile().await.unwrap();
+        world.nodes_work_if_possible();
+    }
+    let spec = named(&world, "/tenanttombstones/").remove(0)["spec"].clone();
+    assert_eq!((&spec["uid"], &spec["finalBackup"]), (&json!("uid-again"), &json!("Verified")));
+}
+
 #[tokio::test]
 async fn a_name_whose_backups_are_kept_is_not_taken_again() {
     let mut world = settled().await;
