@@ -170,14 +170,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Writes all that this controller owns of a tenant's status.
+    /// Writes all that this controller owns of a tenant's status, if the Tenant is still the version that it was found for: a
+    /// conflict means that it is not. So what was long on its way never takes the place of what was said since, whoever sent it.
     pub async fn apply_status(&self, tenant: &Tenant, status: &TenantStatus) -> Result<Tenant, Error> {
         let api: Api<Tenant> = Api::all(self.client.clone());
         let name = tenant.name_any();
-        // With the uid, a status never lands on a re-made object of the same name.
         let patch = json!({
             "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
-            "metadata": {"name": name, "uid": tenant.uid()}, "status": status,
+            "metadata": {"name": name, "uid": tenant.uid(), "resourceVersion": tenant.resource_version()},
+            "status": status,
         });
         let params = apply_params(names::FIELD_MANAGER);
         let patch = Patch::Apply(&patch);

@@ -148,12 +148,26 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     if ctx.rights_lag(&tenant, &outcome) {
         return Ok(Action::requeue(RIGHTS_RETRY));
     }
-    let ready = write_status(&tenant, &ctx, &progress, &outcome).await?;
+    let told = write_status(&tenant, &ctx, &progress, &outcome).await?;
     let asked = requests::attend(&tenant, &ctx, &progress, &outcome).await;
     outcome?;
     let is_asked = asked?;
+    if told == Told::Nothing {
+        return Ok(Action::requeue(ctx.backoff.next(&name)));
+    }
     ctx.backoff.reset(&name);
-    Ok(Action::requeue(next_look(&ctx, &progress, ready && !is_asked)))
+    Ok(Action::requeue(next_look(&ctx, &progress, told == Told::Ready && !is_asked)))
+}
+
+/// What the status says after a reconcile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// That the tenant is ready.
+    Ready,
+    /// That it is not.
+    Unready,
+    /// What it said before: the Tenant has changed since it was looked at. There is news, or will be, and then another look.
+    Nothing,
 }
 
 /// What to do after a failure: wait for a change, or try again after a while.
@@ -259,24 +273,30 @@ async fn ensure_finalizer(tenant: &Tenant, ctx: &Context) -> Result<Tenant, Erro
     Ok(tenant)
 }
 
-/// Writes the status if it changed, and an event if the reason for readiness did; says whether the tenant is ready.
+/// Writes the status if it changed, and an event if the reason for readiness did.
 async fn write_status(
-    tenant: &Tenant,
+    tenant: &Arc<Tenant>,
     ctx: &Context,
     progress: &Progress,
     outcome: &Result<(), Error>,
-) -> Result<bool, Error> {
+) -> Result<Told, Error> {
     let old = tenant.status.clone().unwrap_or_default();
     let seen = snapshot(tenant, ctx);
     let new = status::status(tenant, &old, progress, &seen, outcome, (ctx.now)());
-    let ready = conditions::find(&new.conditions, conditions::READY).is_some_and(|c| c.status == "True");
+    let is_ready = conditions::find(&new.conditions, conditions::READY).is_some_and(|c| c.status == "True");
+    let told = if is_ready { Told::Ready } else { Told::Unready };
     if new == old {
-        return Ok(ready);
+        return Ok(told);
     }
-    let live = ctx.cluster.apply_status(tenant, &new).await.map_err(Error::Cluster)?;
+    // This reconcile may have given it its finalizer.
+    let live = match ctx.cluster.apply_status(&ctx.freshest(tenant.clone()), &new).await {
+        Ok(live) => live,
+        Err(error) if error.is_conflict() => return Ok(Told::Nothing),
+        Err(error) => return Err(Error::Cluster(error)),
+    };
     tell(ctx, &live, &old, &new).await;
     ctx.remember(live);
-    Ok(ready)
+    Ok(told)
 }
 
 /// One line and one event whenever the reason for readiness changes; repetitions of the same are silent.

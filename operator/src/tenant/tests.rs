@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 mod backups;
@@ -84,6 +85,31 @@ async fn a_plan_that_cannot_be_read_freezes_its_tenants() {
     let calls = world.api.take_calls();
     let children = calls.iter().filter(|call| call.is_write() && call.path.contains("tenant-acme"));
     assert_eq!(children.count(), 0, "{calls:?}");
+}
+
+/// What was found for one version of a Tenant is not said of another, however late it arrives.
+#[rstest]
+#[case::another_state(|tenant: &mut Value| tenant["spec"]["state"] = json!("Suspended"))]
+#[case::paused(|tenant: &mut Value| tenant["spec"]["paused"] = json!(true))]
+#[case::an_annotation(|tenant: &mut Value| tenant["metadata"]["annotations"] = json!({"who": "somebody"}))]
+#[case::a_later_status(|tenant: &mut Value| tenant["status"]["release"] = json!("r2"))]
+#[tokio::test]
+async fn a_status_is_said_only_of_the_version_that_it_was_found_for(#[case] change: fn(&mut Value)) {
+    let mut world = settled().await;
+    let mut old = world.tenant();
+    old.status = None;
+    world.api.change(TENANT, change);
+    let changed = world.api.get(TENANT);
+    world.api.take_calls();
+    let next = world.reconcile_on_old_tenant(old).await.unwrap();
+    assert_eq!(world.api.get(TENANT), changed);
+    let tried = world.api.take_calls().into_iter().filter(|call| call.path.ends_with("acme/status"));
+    assert_eq!((tried.count(), next), (1, Action::requeue(Duration::from_secs(1))));
+
+    world.settle().await;
+    let status = world.tenant().status.unwrap();
+    assert_eq!(status.release.as_deref(), Some("r1"));
+    assert_eq!(status.observed_generation, world.tenant().metadata.generation);
 }
 
 /// Fails each request of the whole life in turn, before and after it was carried out. The end must always be the same.

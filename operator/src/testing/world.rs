@@ -174,6 +174,12 @@ impl World {
         tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone()).await
     }
 
+    /// One reconcile of an operator that still has this version of the Tenant.
+    pub(crate) async fn reconcile_on_old_tenant(&mut self, old: Tenant) -> Result<Action, Error> {
+        self.bring_news();
+        tenant::reconcile(Arc::new(old), self.ctx.clone()).await
+    }
+
     /// One reconcile of an operator that still has this version of a TenantBackup.
     pub(crate) async fn reconcile_on_old_news(&mut self, old: &Value) -> Result<Action, Error> {
         self.bring_news();
