@@ -63,6 +63,8 @@ pub use error::Error;
 const RESYNC: Duration = Duration::from_mins(5);
 /// While a tenant is not ready, messages that depend on time are renewed this often.
 const RECHECK: Duration = Duration::from_secs(10);
+/// What is known to have changed is looked at again after this, should no news of it come.
+const NEWS_LAG: Duration = Duration::from_secs(1);
 /// Rights that were just granted may not have reached every cache of the API server.
 const RIGHTS_LAG: SignedDuration = SignedDuration::from_secs(6);
 const RIGHTS_RETRY: Duration = Duration::from_millis(100);
@@ -152,11 +154,11 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     let asked = requests::attend(&tenant, &ctx, &progress, &outcome).await;
     outcome?;
     let is_asked = asked?;
-    if told == Told::Nothing {
-        return Ok(Action::requeue(ctx.backoff.next(&name)));
-    }
     ctx.backoff.reset(&name);
-    Ok(Action::requeue(next_look(&ctx, &progress, told == Told::Ready && !is_asked)))
+    Ok(Action::requeue(match told {
+        Told::Nothing => ctx.backoff.spread(NEWS_LAG),
+        told => next_look(&ctx, &progress, told == Told::Ready && !is_asked),
+    }))
 }
 
 /// What the status says after a reconcile.
