@@ -21,15 +21,17 @@ use crate::{
         cache::Snapshot,
         facts::{Kind, NamespaceFacts},
     },
-    names::{self, child},
+    names,
     tenant::{
         Error, Progress,
         attempt::Step,
         bootstrap,
+        build::Policy,
         course::{Course, Migration},
         diagnose, is_confirmed, is_deleting,
         newest::Newest,
         report::Outcome,
+        validate::ValidTenant,
     },
 };
 
@@ -46,7 +48,7 @@ pub fn status(
     let migration = progress.course.as_ref().and_then(|course| course.migration.as_ref());
     let database = diagnose::database(seen, &namespace, progress.storage_class_missing, now);
     let app = app(seen, &namespace, migration, now);
-    let isolated = isolated(seen);
+    let isolated = isolated(progress.valid.as_ref(), seen);
     let paused = if tenant.spec.paused {
         Verdict::yes(reasons::PAUSED, "spec.paused is set: the operator changes nothing")
     } else {
@@ -225,7 +227,7 @@ fn deleting(tenant: &Tenant, namespace: &str) -> Verdict {
     Verdict::no(
         reasons::DELETION_UNCONFIRMED,
         format!(
-            "deletion was asked for but not confirmed, so the tenant keeps serving. To remove it with all its data: kubectl annotate tenant {name} {}={name}. A deletion cannot be taken back; to keep the data, see the manual on handing namespace {namespace} to a new Tenant",
+            "deletion was asked for but not confirmed, so the tenant keeps serving. To remove it with all its data: kubectl annotate tenant {name} {}={name}. If it has backups, a TenantTombstone is left, from which spec.bootstrap.restore of a new Tenant brings the data back until it expires. Kubernetes takes the deletion of this object back in no case: to keep what runs, see the manual on handing namespace {namespace} to a new Tenant",
             names::CONFIRM_DELETE
         ),
     )
@@ -284,10 +286,10 @@ fn failure(migration: &Migration) -> Option<Verdict> {
 }
 
 /// All policies are there as we made them; whether the network obeys them is for a probe to tell.
-fn isolated(seen: &Snapshot) -> Verdict {
-    let required = [child::DEFAULT_DENY, child::DNS, child::CRM, child::DATABASE, child::MIGRATE];
-    let missing: Vec<_> = required
+fn isolated(tenant: Option<&ValidTenant>, seen: &Snapshot) -> Verdict {
+    let missing: Vec<_> = Policy::all_of(tenant)
         .into_iter()
+        .map(Policy::name)
         .filter(|name| seen.get(Kind::NetworkPolicy, name).is_none_or(|p| p.deleting))
         .collect();
     if missing.is_empty() {

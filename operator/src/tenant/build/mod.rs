@@ -43,6 +43,7 @@ pub use backup::{
 pub use export::export;
 pub use migration_job::DEADLINE_SECONDS as MIGRATION_DEADLINE_SECONDS;
 pub use namespace::role_binding;
+pub use network_policy::Policy;
 pub use restore::{Restore, bootstrap, drop_database, restore, restore_identity};
 pub use secrets::{CREDENTIAL_KEYS, Credentials, SIGN_IN_KEYS, SignIn, credentials, pull_secret, sign_in};
 

@@ -41,71 +41,115 @@ const NEVER_PUBLIC: [&str; 12] = [
     "ff00::/8",
 ];
 
-pub(super) fn policies(tenant: &ValidTenant, settings: &RunArgs) -> Vec<NetworkPolicy> {
-    let mut all = vec![
-        policy(tenant, Component::Tenant, child::DEFAULT_DENY, LabelSelector::default(), vec![], vec![]),
-        policy(tenant, Component::Tenant, child::DNS, LabelSelector::default(), vec![], vec![dns()]),
-        policy(
-            tenant,
-            Component::Crm,
-            child::CRM,
-            selector(Component::Crm),
-            to_crm(settings),
-            vec![to_database()],
-        ),
-        policy(
-            tenant,
-            Component::Database,
-            child::DATABASE,
-            selector(Component::Database),
-            vec![from_clients()],
-            vec![],
-        ),
-        policy(
-            tenant,
-            Component::Migrate,
-            child::MIGRATE,
-            selector(Component::Migrate),
-            vec![],
-            vec![to_database()],
-        ),
-    ];
-    if tenant.backup.is_some() {
-        let ways = vec![to_database(), to_store(settings)];
-        all.push(policy(tenant, Component::Backup, child::BACKUP, selector(Component::Backup), vec![], ways));
-        let ways = vec![to_database(), to_store(settings)];
-        all.push(policy(
-            tenant,
-            Component::Restore,
-            child::RESTORE,
-            selector(Component::Restore),
-            vec![],
-            ways,
-        ));
-        let ways = vec![to_database(), to_store(settings)];
-        all.push(policy(tenant, Component::Export, child::EXPORT, selector(Component::Export), vec![], ways));
-        let ways = vec![to_store(settings)];
-        all.push(policy(tenant, Component::Drill, child::DRILL, selector(Component::Drill), vec![], ways));
-    }
-    if tenant.egress == Egress::Public {
-        let rules = to_public(settings);
-        all.push(policy(tenant, Component::Crm, child::EGRESS, selector(Component::Crm), vec![], rules));
-    }
-    all
+/// One of a tenant's policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Denies what no other allows.
+    DefaultDeny,
+    /// Names are resolved.
+    Dns,
+    /// The CRM is reached, and reaches the database.
+    Crm,
+    /// The database is reached.
+    Database,
+    /// Migrations.
+    Migrate,
+    /// Backups.
+    Backup,
+    /// Restores.
+    Restore,
+    /// Exit bundles.
+    Export,
+    /// Drills, which come nowhere near the database.
+    Drill,
+    /// The CRM reaches public addresses.
+    Egress,
 }
 
-fn policy(
-    tenant: &ValidTenant,
-    component: Component,
-    name: &str,
-    pod_selector: LabelSelector,
-    ingress: Vec<NetworkPolicyIngressRule>,
-    egress: Vec<NetworkPolicyEgressRule>,
-) -> NetworkPolicy {
+impl Policy {
+    /// Those that a tenant has; as long as nothing is known of its plan, those that each has.
+    pub fn all_of(tenant: Option<&ValidTenant>) -> Vec<Self> {
+        let mut all = vec![Self::DefaultDeny, Self::Dns, Self::Crm, Self::Database, Self::Migrate];
+        if tenant.is_some_and(|tenant| tenant.backup.is_some()) {
+            all.extend([Self::Backup, Self::Restore, Self::Export, Self::Drill]);
+        }
+        if tenant.is_some_and(|tenant| tenant.egress == Egress::Public) {
+            all.push(Self::Egress);
+        }
+        all
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DefaultDeny => child::DEFAULT_DENY,
+            Self::Dns => child::DNS,
+            Self::Crm => child::CRM,
+            Self::Database => child::DATABASE,
+            Self::Migrate => child::MIGRATE,
+            Self::Backup => child::BACKUP,
+            Self::Restore => child::RESTORE,
+            Self::Export => child::EXPORT,
+            Self::Drill => child::DRILL,
+            Self::Egress => child::EGRESS,
+        }
+    }
+
+    /// Whose pods it is about; those of the tenant are all.
+    fn component(self) -> Component {
+        match self {
+            Self::DefaultDeny | Self::Dns => Component::Tenant,
+            Self::Crm | Self::Egress => Component::Crm,
+            Self::Database => Component::Database,
+            Self::Migrate => Component::Migrate,
+            Self::Backup => Component::Backup,
+            Self::Restore => Component::Restore,
+            Self::Export => Component::Export,
+            Self::Drill => Component::Drill,
+        }
+    }
+
+    /// The ways in.
+    fn ingress(self, settings: &RunArgs) -> Vec<NetworkPolicyIngressRule> {
+        match self {
+            Self::Crm => to_crm(settings),
+            Self::Database => vec![from_clients()],
+            Self::DefaultDeny
+            | Self::Dns
+            | Self::Migrate
+            | Self::Backup
+            | Self::Restore
+            | Self::Export
+            | Self::Drill
+            | Self::Egress => vec![],
+        }
+    }
+
+    /// The ways out.
+    fn egress(self, settings: &RunArgs) -> Vec<NetworkPolicyEgressRule> {
+        match self {
+            Self::DefaultDeny | Self::Database => vec![],
+            Self::Dns => vec![dns()],
+            Self::Crm | Self::Migrate => vec![to_database()],
+            Self::Backup | Self::Restore | Self::Export => vec![to_database(), to_store(settings)],
+            Self::Drill => vec![to_store(settings)],
+            Self::Egress => to_public(settings),
+        }
+    }
+}
+
+pub(super) fn policies(tenant: &ValidTenant, settings: &RunArgs) -> Vec<NetworkPolicy> {
+    Policy::all_of(Some(tenant)).into_iter().map(|policy| object(tenant, policy, settings)).collect()
+}
+
+fn object(tenant: &ValidTenant, policy: Policy, settings: &RunArgs) -> NetworkPolicy {
+    let component = policy.component();
+    let pods = if component == Component::Tenant { LabelSelector::default() } else { selector(component) };
+    let (ingress, egress) = (policy.ingress(settings), policy.egress(settings));
     NetworkPolicy {
-        metadata: meta(tenant, component, name),
+        metadata: meta(tenant, component, policy.name()),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(pod_selector),
+            pod_selector: Some(pods),
             ingress: (!ingress.is_empty()).then_some(ingress),
             egress: (!egress.is_empty()).then_some(egress),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),

@@ -1,7 +1,14 @@
 //! What the status says in which world.
 
+use rstest::rstest;
+
 use super::*;
-use crate::{api::conditions::find, tenant::hosts::Settlement, testing};
+use crate::{
+    api::{Egress, conditions::find},
+    cluster::facts::Facts,
+    tenant::hosts::Settlement,
+    testing,
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -74,10 +81,47 @@ fn a_deletion_that_nobody_confirmed_is_told_how_to() {
     let unconfirmed = of(&tenant);
     assert_eq!(reason(&unconfirmed, "Ready"), "DeletionUnconfirmed");
     let message = &find(&unconfirmed.conditions, "Ready").unwrap().message;
-    assert!(message.contains("kubectl annotate tenant acme tenantry.dev/confirm-delete=acme"), "{message}");
+    for words in [
+        "kubectl annotate tenant acme tenantry.dev/confirm-delete=acme",
+        "spec.bootstrap.restore of a new Tenant brings the data back",
+        "handing namespace tenant-acme to a new Tenant",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
     tenant.metadata.annotations = Some([(names::CONFIRM_DELETE.to_owned(), "acme".to_owned())].into());
     tenant.spec.paused = true;
     assert_eq!(reason(&of(&tenant), "Ready"), "Deleting");
+}
+
+/// What is said of the network when each of these policies is missing alone.
+#[rstest]
+#[case::nothing_is_known_of_the_plan(None, &["default-deny", "dns", "crm", "database", "migrate"])]
+#[case::without_backups(
+    Some(ValidTenant { backup: None, ..testing::valid_tenant() }),
+    &["default-deny", "dns", "crm", "database", "migrate"]
+)]
+#[case::with_backups(
+    Some(testing::valid_tenant()),
+    &["default-deny", "dns", "crm", "database", "migrate", "backup", "restore", "export", "drill"]
+)]
+#[case::with_a_way_out(
+    Some(ValidTenant { egress: Egress::Public, backup: None, ..testing::valid_tenant() }),
+    &["default-deny", "dns", "crm", "database", "migrate", "egress"]
+)]
+fn each_policy_is_missed(#[case] tenant: Option<ValidTenant>, #[case] names: &[&str]) {
+    let policy = |name: &&str| testing::child(Kind::NetworkPolicy, name, Facts::Plain);
+    let namespace =
+        testing::child(Kind::Namespace, "tenant-acme", Facts::Namespace(NamespaceFacts::default().into()));
+    let without = |missing: &str| {
+        let rest = names.iter().filter(|name| **name != missing).map(policy);
+        isolated(tenant.as_ref(), &Snapshot::new(rest.chain([namespace.clone()])))
+    };
+    assert_eq!(without("").word, Word::True);
+    for name in names {
+        let missed = without(name);
+        assert_eq!(missed.message, format!("network policies are missing: {name}"));
+        assert_eq!(missed.word, Word::False);
+    }
 }
 
 #[test]
