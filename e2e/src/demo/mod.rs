@@ -1,5 +1,6 @@
 //! `cargo demo`: from nothing to a running fleet.
 
+mod comeback;
 mod report;
 mod samples;
 
@@ -67,7 +68,7 @@ async fn install_on(choice: &cluster::Choice, port: u16) -> Result<Installed> {
 
 /// Applies one tenant and waits until it is Ready.
 async fn apply(installed: &Installed, tenant: &operator::api::Tenant) -> Result<()> {
-    installed.apply(tenant).await?;
+    installed.apply(&comeback::as_it_begins(installed, tenant).await?).await?;
     let name = tenant.metadata.name.as_deref().context("a sample tenant has no name")?;
     let waited = installed.wait_ready(name, READY).await?;
     println!("  {name} is Ready after {:.1} s", waited.duration.as_secs_f64());
