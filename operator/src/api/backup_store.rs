@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// Where backups go: an S3-compatible bucket or a volume. Tenants reach it through the door alone.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -74,7 +76,7 @@ pub struct S3Store {
     /// Name of the Secret with the keys `accessKeyId` and `secretAccessKey`, and `ca.crt` if the storage's certificate is
     /// from an authority of your own. It is in the namespace of the chart, whose value `store.credentialsSecrets` names it.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("s3.credentialsSecret is the name of a Secret in the namespace of the chart"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("s3.credentialsSecret is the name of a Secret in the namespace of the chart"))]
     pub credentials_secret: String,
 }
 
@@ -84,7 +86,7 @@ pub struct S3Store {
 pub struct VolumeStore {
     /// Name of the PersistentVolumeClaim in the namespace of the chart, whose value `store.claims` names it.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("volume.claim is the name of a PersistentVolumeClaim in the namespace of the chart"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("volume.claim is the name of a PersistentVolumeClaim in the namespace of the chart"))]
     pub claim: String,
 }
 

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// What a tenant begins with.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -24,7 +26,7 @@ pub struct BootstrapRestore {
     /// Name of the Tenant whose backup it is; without it, that of the new Tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("bootstrap.restore.tenant is the name of the Tenant whose backup it is"))]
+    #[x_kube(validation = Rule::new(rules::TENANT_NAME).message("bootstrap.restore.tenant is the name of the Tenant whose backup it is"))]
     pub tenant: Option<String>,
     /// The uid of that Tenant, under which its backups are kept.
     #[serde(rename = "tenantUID")]
@@ -34,7 +36,7 @@ pub struct BootstrapRestore {
     /// The backup of that name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 23, max = 23))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{8}T[0-9]{6}Z-[0-9a-z]{6}$')").message("bootstrap.restore.backup is the name of a backup such as 20261122T132501Z-ab12cd, as status.lastBackup has it"))]
+    #[x_kube(validation = Rule::new(rules::BACKUP_NAME).message("bootstrap.restore.backup is the name of a backup such as 20261122T132501Z-ab12cd, as status.lastBackup has it"))]
     pub backup: Option<String>,
     /// The newest that holds the data of this moment or an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

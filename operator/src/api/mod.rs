@@ -17,6 +17,8 @@ pub mod tenant_export;
 pub mod tenant_restore;
 pub mod tombstone;
 
+mod rules;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;

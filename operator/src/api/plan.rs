@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Retention, Scheduling};
+use crate::api::{Retention, Scheduling, rules};
 
 /// What the tenants of this plan are entitled to and how they are sized.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -53,18 +53,18 @@ pub struct PlanSpec {
 pub struct BackupPolicy {
     /// Name of the BackupStore.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("backup.store is the name of a BackupStore (kubectl get backupstores)"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("backup.store is the name of a BackupStore (kubectl get backupstores)"))]
     pub store: String,
     /// When backups are made, in the tenant's time zone: minute, hour, day of month, month, day of week. `H` is a value of the
     /// tenant's own, so that not all begin at once; `H(0-29)` is one of a range, `H/15` every so often.
     #[serde(default = "daily")]
     #[schemars(length(min = 9, max = 120))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.schedule has five fields such as 'H 2 * * *': minute, hour, day of month, month, day of week"))]
+    #[x_kube(validation = Rule::new(rules::SCHEDULE).message("backup.schedule has five fields such as 'H 2 * * *': minute, hour, day of month, month, day of week"))]
     pub schedule: String,
     /// When the newest backup is restored into a database of its own and looked at, in the same form.
     #[serde(default = "weekly")]
     #[schemars(length(min = 9, max = 120))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
+    #[x_kube(validation = Rule::new(rules::SCHEDULE).message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
     pub drill: String,
     /// How many backups are kept.
     #[serde(default)]

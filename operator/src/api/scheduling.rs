@@ -10,6 +10,8 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// Where pods run.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -26,7 +28,7 @@ pub struct Scheduling {
     /// Name of the pods' PriorityClass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("scheduling.priorityClassName is the name of a PriorityClass (kubectl get priorityclasses)"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("scheduling.priorityClassName is the name of a PriorityClass (kubectl get priorityclasses)"))]
     pub priority_class_name: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Bootstrap, RestoredFrom, Retention};
+use crate::api::{Bootstrap, RestoredFrom, Retention, rules};
 
 /// A customer: becomes a CRM of its own, with its own namespace, database, application and web address.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -56,18 +56,18 @@ use crate::api::{Bootstrap, RestoredFrom, Retention};
 pub struct TenantSpec {
     /// Name of the customer as people write it.
     #[schemars(length(min = 1, max = 120))]
-    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{C}]([^\\\\n\\\\p{C}]*[^\\\\s\\\\p{C}])?$')").message("displayName is one line of text without spaces at its ends"))]
+    #[x_kube(validation = Rule::new(rules::ONE_LINE).message("displayName is one line of text without spaces at its ends"))]
     pub display_name: String,
     /// The first administrator, who gets the one-time sign-in link.
     pub admin: Admin,
     /// Name of the Plan: what the tenant is entitled to and how it is sized.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("plan is the name of a Plan (kubectl get plans)"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("plan is the name of a Plan (kubectl get plans)"))]
     pub plan: String,
     /// Name of the Release that the tenant is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("release is the name of a Release (kubectl get releases)"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("release is the name of a Release (kubectl get releases)"))]
     pub release: Option<String>,
     /// Web addresses besides the one under the base domain, in the order of preference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -134,12 +134,12 @@ pub struct TenantBackups {
     /// When backups are made, as in the plan; without it, when the plan says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 120))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.schedule has five fields such as 'H 2 * * *': minute, hour, day of month, month, day of week"))]
+    #[x_kube(validation = Rule::new(rules::SCHEDULE).message("backup.schedule has five fields such as 'H 2 * * *': minute, hour, day of month, month, day of week"))]
     pub schedule: Option<String>,
     /// When backups are tried, as in the plan; without it, when the plan says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 120))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9H*,/()-]+( [0-9H*,/()-]+){4}$')").message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
+    #[x_kube(validation = Rule::new(rules::SCHEDULE).message("backup.drill has five fields such as 'H 5 * * 0': minute, hour, day of month, month, day of week"))]
     pub drill: Option<String>,
     /// How many backups are kept, instead of all that the plan says of it; what is left out here is not the plan's but 7 days,
     /// 4 weeks and 12 months.
@@ -153,7 +153,7 @@ pub struct TenantBackups {
 pub struct Admin {
     /// Name as people write it.
     #[schemars(length(min = 1, max = 120))]
-    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{C}]([^\\\\n\\\\p{C}]*[^\\\\s\\\\p{C}])?$')").message("admin.name is one line of text without spaces at its ends"))]
+    #[x_kube(validation = Rule::new(rules::ONE_LINE).message("admin.name is one line of text without spaces at its ends"))]
     pub name: String,
     /// E-mail address, which is also the name for signing in.
     #[schemars(length(min = 3, max = 254))]
@@ -172,7 +172,7 @@ pub struct HostClaim {
     /// Name of the TLS Secret that serves this host: in the gateway's namespace, or with an ingress controller in the tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("hosts[].tlsSecret is the name of a Secret of type kubernetes.io/tls"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("hosts[].tlsSecret is the name of a Secret of type kubernetes.io/tls"))]
     pub tls_secret: Option<String>,
 }
 
@@ -188,7 +188,7 @@ pub struct TenantDatabase {
     /// Storage class of the volume; instead of the cluster's default. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("database.storageClass is the name of a StorageClass (kubectl get storageclasses)"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("database.storageClass is the name of a StorageClass (kubectl get storageclasses)"))]
     pub storage_class: Option<String>,
 }
 

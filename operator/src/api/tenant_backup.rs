@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// A backup of a tenant now, besides those that its schedule makes. The ten newest that have ended are kept; the backups
 /// themselves stay in the store.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -33,12 +35,12 @@ use serde::{Deserialize, Serialize};
 pub struct TenantBackupSpec {
     /// Name of the Tenant.
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("tenant is the name of a Tenant (kubectl get tenants)"))]
+    #[x_kube(validation = Rule::new(rules::TENANT_NAME).message("tenant is the name of a Tenant (kubectl get tenants)"))]
     pub tenant: String,
     /// Why it is wanted, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{C}]([^\\\\n\\\\p{C}]*[^\\\\s\\\\p{C}])?$')").message("reason is one line of text without spaces at its ends"))]
+    #[x_kube(validation = Rule::new(rules::ONE_LINE).message("reason is one line of text without spaces at its ends"))]
     pub reason: Option<String>,
 }
 

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// How long a bundle stays in the store.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
@@ -38,7 +40,7 @@ pub const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
 pub struct TenantExportSpec {
     /// Name of the Tenant.
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("tenant is the name of a Tenant (kubectl get tenants)"))]
+    #[x_kube(validation = Rule::new(rules::TENANT_NAME).message("tenant is the name of a Tenant (kubectl get tenants)"))]
     pub tenant: String,
     /// Public keys of those who are to read the bundle, as the customer's `age-keygen` prints them. Nobody else can: not even the
     /// platform, unless a key of its own is among them.
@@ -51,7 +53,7 @@ pub struct TenantExportSpec {
     /// Why it is wanted, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{C}]([^\\\\n\\\\p{C}]*[^\\\\s\\\\p{C}])?$')").message("reason is one line of text without spaces at its ends"))]
+    #[x_kube(validation = Rule::new(rules::ONE_LINE).message("reason is one line of text without spaces at its ends"))]
     pub reason: Option<String>,
 }
 

@@ -6,6 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// Replaces a tenant's data by that of one of its backups. What is there now is backed up first, and kept beside it for a day.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -34,7 +36,7 @@ use serde::{Deserialize, Serialize};
 pub struct TenantRestoreSpec {
     /// Name of the Tenant.
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("tenant is the name of a Tenant (kubectl get tenants)"))]
+    #[x_kube(validation = Rule::new(rules::TENANT_NAME).message("tenant is the name of a Tenant (kubectl get tenants)"))]
     pub tenant: String,
     /// Which backup.
     pub from: RestoreFrom,
@@ -53,7 +55,7 @@ pub struct RestoreFrom {
     /// The one of that name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 23, max = 23))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{8}T[0-9]{6}Z-[0-9a-z]{6}$')").message("from.backup is the name of a backup such as 20261122T132501Z-ab12cd, as status.lastBackup has it"))]
+    #[x_kube(validation = Rule::new(rules::BACKUP_NAME).message("from.backup is the name of a backup such as 20261122T132501Z-ab12cd, as status.lastBackup has it"))]
     pub backup: Option<String>,
     /// The newest that there was when the TenantRestore was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
