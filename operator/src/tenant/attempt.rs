@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    cluster::{cache::Snapshot, facts::PodFacts},
+    cluster::{
+        cache::{Child, Snapshot},
+        facts::PodFacts,
+    },
     names::Component,
 };
 
@@ -73,11 +76,12 @@ impl Attempt {
     }
 }
 
-/// The pods of a Job, whether it is still there or not.
+/// The pods of a Job, whether it is still there or not, and what is known of each.
 pub fn pods_of<'a>(
     seen: &'a Snapshot,
     component: Component,
     job: &'a str,
-) -> impl Iterator<Item = &'a PodFacts> {
-    seen.all_pods(component).map(|(_, _, pod)| pod).filter(move |pod| pod.job.as_deref() == Some(job))
+) -> impl Iterator<Item = (&'a Child, &'a PodFacts)> {
+    let all = seen.all_pods(component).map(|(_, child, pod)| (child, pod));
+    all.filter(move |(_, pod)| pod.job.as_deref() == Some(job))
 }

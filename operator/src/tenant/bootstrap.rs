@@ -167,7 +167,7 @@ pub fn decide(tenant: &ValidTenant, seen: &Snapshot, now: Timestamp) -> Option<B
 fn stage(tenant: &ValidTenant, wanted: &str, seen: &Snapshot, now: Timestamp) -> Stage {
     let job = names::bootstrap_job(&tenant.uid);
     let mut failure = None;
-    for pod in pods_of(seen, Component::Restore, &job) {
+    for (_, pod) in pods_of(seen, Component::Restore, &job) {
         match report::restore(pod) {
             report::Restore::Done(done) if is_name(wanted) && done.backup != wanted => {
                 failure = Some(format!("it restored backup {} instead", done.backup));

@@ -127,7 +127,7 @@ fn recorded(tenant: &ValidTenant, seen: &Snapshot) -> NamespaceFacts {
 fn back_up(tenant: &ValidTenant, seen: &Snapshot, since: Timestamp, now: Timestamp) -> Stage {
     let job = names::final_backup_job(since);
     let mut failure = None;
-    for pod in pods_of(seen, Component::Backup, &job) {
+    for (_, pod) in pods_of(seen, Component::Backup, &job) {
         match report::backup(pod) {
             Backup::Done(done) => return after_backup(tenant, seen, done.backup, now),
             Backup::Failed { what } => failure = Some(what),
@@ -143,7 +143,7 @@ fn after_backup(tenant: &ValidTenant, seen: &Snapshot, backup: String, now: Time
     }
     let job = names::final_drill_job(&backup);
     let mut failure = None;
-    for pod in pods_of(seen, Component::Drill, &job) {
+    for (_, pod) in pods_of(seen, Component::Drill, &job) {
         match report::drill(pod) {
             Drill::Done(done) if done.backup == backup => return Stage::Proven { backup },
             Drill::Done(done) => failure = Some(format!("it restored backup {} instead", done.backup)),

@@ -14,7 +14,7 @@ use crate::{
     },
     names::{self, Component},
     tenant::{
-        attempt::Step,
+        attempt::{Step, pods_of},
         bootstrap::{self, Bootstrap},
         closing::{self, Closing},
         report::{self, Outcome},
@@ -154,8 +154,7 @@ fn answers(seen: &Snapshot) -> bool {
 }
 
 fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {
-    let pods = seen.all_pods(Component::Migrate).filter(|(_, _, pod)| pod.job.as_deref() == Some(job));
-    report::outcome(pods.map(|(_, child, pod)| (pod, child.created)))
+    report::outcome(pods_of(seen, Component::Migrate, job).map(|(child, pod)| (pod, child.created)))
 }
 
 /// The migration Jobs that are no longer wanted. The one that reported success last stays, for its log.

@@ -97,53 +97,30 @@ pub trait RequestStatus: Serialize + Clone + Debug + Default + PartialEq + Send 
     fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>);
 }
 
-impl Request for TenantBackup {
-    fn tenant(&self) -> &str {
-        &self.spec.tenant
-    }
+macro_rules! requests {
+    ($($kind:ident: $status:ident),+ $(,)?) => {$(
+        impl Request for $kind {
+            fn tenant(&self) -> &str {
+                &self.spec.tenant
+            }
+        }
+
+        impl RequestStatus for $status {
+            fn conditions(&self) -> &[Condition] {
+                &self.conditions
+            }
+
+            fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>) {
+                (&mut self.observed_generation, &mut self.conditions)
+            }
+        }
+    )+};
 }
-
-impl RequestStatus for TenantBackupStatus {
-    fn conditions(&self) -> &[Condition] {
-        &self.conditions
-    }
-
-    fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>) {
-        (&mut self.observed_generation, &mut self.conditions)
-    }
-}
-
-impl Request for TenantRestore {
-    fn tenant(&self) -> &str {
-        &self.spec.tenant
-    }
-}
-
-impl RequestStatus for TenantRestoreStatus {
-    fn conditions(&self) -> &[Condition] {
-        &self.conditions
-    }
-
-    fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>) {
-        (&mut self.observed_generation, &mut self.conditions)
-    }
-}
-
-impl Request for TenantExport {
-    fn tenant(&self) -> &str {
-        &self.spec.tenant
-    }
-}
-
-impl RequestStatus for TenantExportStatus {
-    fn conditions(&self) -> &[Condition] {
-        &self.conditions
-    }
-
-    fn parts(&mut self) -> (&mut Option<i64>, &mut Vec<Condition>) {
-        (&mut self.observed_generation, &mut self.conditions)
-    }
-}
+requests!(
+    TenantBackup: TenantBackupStatus,
+    TenantRestore: TenantRestoreStatus,
+    TenantExport: TenantExportStatus,
+);
 
 impl Plan {
     /// What is said of a suspended tenant while its database runs for an export.

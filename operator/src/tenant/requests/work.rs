@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     cluster::{cache::Snapshot, facts::PodFacts},
     names::Component,
+    tenant::attempt::pods_of,
 };
 
 /// The news that a Job has ended may come before the news of its pod, which says how.
@@ -36,9 +37,8 @@ pub(super) fn of<T>(
     read: impl Fn(&PodFacts) -> Option<Result<T, String>>,
     now: Timestamp,
 ) -> Work<T> {
-    let pods = seen.all_pods(component).filter(|(_, _, pod)| pod.job.as_deref() == Some(job));
     let mut failures = Vec::new();
-    for (_, child, pod) in pods {
+    for (child, pod) in pods_of(seen, component, job) {
         match read(pod) {
             Some(Ok(done)) => return Work::Done(done),
             Some(Err(what)) => failures.push((child.created, what)),
