@@ -3,20 +3,14 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::{FutureExt, StreamExt, channel::mpsc, future};
 use kube::{
     Client, ResourceExt,
-    runtime::{
-        controller,
-        reflector::{ObjectRef, Store},
-    },
+    runtime::{controller, reflector::ObjectRef},
 };
 use tokio::{
     sync::watch,
@@ -33,11 +27,12 @@ use crate::{
     names::Host,
     process::{
         backoff::{Backoff, random_jitter},
-        health::{self, Vitals},
+        health,
         lease::{Candidate, Leadership, Lost},
         metrics::Metrics,
         queue::Queue,
         settle,
+        vitals::{OperatorVitals, Work},
         watches::{Bell, Ours, follow_children, follow_ours},
     },
     references,
@@ -157,7 +152,7 @@ async fn elected(
         return None;
     }
     let candidate = Candidate::new(client.clone(), &settings.namespace, me.to_owned(), now);
-    Some(candidate.elected(|| vitals.ready.store(true, Ordering::Relaxed)).await)
+    Some(candidate.elected(|| vitals.be_ready()).await)
 }
 
 async fn lost(leadership: Option<&mut Leadership>) -> Lost {
@@ -194,7 +189,7 @@ async fn work(
     let ctx = Arc::new(context(cluster, settings, &bell, ours, &recorded, vitals.metrics.clone()));
     let finish = CancellationToken::new();
     let mut fleet_work = spawn_fleet_work(&ctx, &bell, &finish);
-    vitals.ready.store(true, Ordering::Relaxed);
+    vitals.be_ready();
 
     let woken = woken.map(|name: String| Ok::<_, std::convert::Infallible>(ObjectRef::new(&name)));
     controller::applier(
@@ -364,48 +359,5 @@ fn log_outcome(outcome: &Outcome, queue: &Queue) {
             queue.started(&tenant.name);
         }
         Err(error) => tracing::error!(error = %error, "controller failed"),
-    }
-}
-
-/// What is known while there is work.
-struct Work {
-    tenants: Store<Tenant>,
-    queue: Arc<Queue>,
-}
-
-struct OperatorVitals {
-    ready: AtomicBool,
-    /// Nothing while this replica stands by.
-    work: Mutex<Option<Work>>,
-    metrics: Arc<Metrics>,
-}
-
-impl OperatorVitals {
-    fn new(metrics: Arc<Metrics>) -> Self {
-        Self { ready: AtomicBool::new(false), work: Mutex::default(), metrics }
-    }
-
-    fn show(&self, work: Work) {
-        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
-    }
-
-    /// The work is over. It is ready again when it has seen who works now, or when it works itself.
-    fn stand_by(&self) {
-        self.metrics.leads(false);
-        self.ready.store(false, Ordering::Relaxed);
-        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-impl Vitals for OperatorVitals {
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
-    }
-
-    fn metrics(&self) -> Result<String, prometheus::Error> {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let tenants = work.as_ref().map(|work| work.tenants.state()).unwrap_or_default();
-        let queued = work.as_ref().map_or(0, |work| work.queue.len());
-        self.metrics.render(tenants.iter().map(AsRef::as_ref), queued)
     }
 }

@@ -10,4 +10,5 @@ pub mod settle;
 pub mod telemetry;
 
 mod keeper;
+mod vitals;
 mod watches;
