@@ -14,7 +14,7 @@ use crate::{
     app::TestApp,
     database::{self, Database},
     door::{FakeDoor, Fault, STORE, TENANT, UID, WITHIN},
-    vault::{self, Gate, Keys},
+    vault::{self, BackedUp, Gate, Keys},
 };
 
 /// Rows by table, as the manifest has them.
@@ -116,10 +116,7 @@ async fn a_backup_taken_while_people_write_is_one_snapshot() {
 /// As the documentation of age and PostgreSQL says, without anything of ours.
 #[tokio::test]
 async fn stock_programs_restore_a_backup() {
-    let app = TestApp::start().await;
-    app.admin().await.company_named("杭州示例").await;
-    let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
-    vault::take(&app.database, &door, &keys).await;
+    let BackedUp { app: _, door, keys } = BackedUp::new().await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("data"), door.object("data")).unwrap();
     fs::write(folder.path().join("key"), keys.identity()).unwrap();

@@ -12,7 +12,7 @@ use crate::{
     door::{FakeDoor, Fault},
     killing::{Lock, kill, kill_at_gate, kill_before_report, kill_when_asked, start, with_program},
     pod::{Pod, output},
-    vault::{self, Gate, Keys},
+    vault::{self, BackedUp, Gate},
 };
 
 /// Where it is when it is killed.
@@ -51,10 +51,7 @@ async fn nothing_is_called_a_backup_that_is_none_and_the_next_one_is_made(
     )]
     stage: Stage,
 ) {
-    let app = TestApp::start().await;
-    app.admin().await.company_named("杭州示例").await;
-    let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
-    vault::take(&app.database, &door, &keys).await;
+    let BackedUp { app, door, keys } = BackedUp::new().await;
     let before = content(&app.database).await;
     let pod = Pod::new(&keys);
     kill_at(stage, &app, &door, &pod).await;

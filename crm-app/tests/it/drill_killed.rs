@@ -8,14 +8,13 @@ use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    app::TestApp,
     catalogue::content,
     database,
     door::FakeDoor,
     killing::{Lock, kill_at_gate, kill_before_report, kill_when_asked, start, with_program},
     pod::{Pod, output},
     restore_faults::HALF,
-    vault::{self, Gate, Keys},
+    vault::{self, BackedUp, Gate},
 };
 
 /// Where it is when it is killed.
@@ -51,10 +50,7 @@ async fn nothing_is_called_proven_and_the_next_drill_proves_it(
     )]
     stage: Stage,
 ) {
-    let app = TestApp::start().await;
-    app.admin().await.company_named("杭州示例").await;
-    let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
-    vault::take(&app.database, &door, &keys).await;
+    let BackedUp { app, door, keys } = BackedUp::new().await;
     let before = (content(&app.database).await, door.objects());
     let pod = Pod::new(&keys);
     let _turn = vault::SCRATCH_TURN.lock().await;

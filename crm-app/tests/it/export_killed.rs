@@ -13,7 +13,7 @@ use crate::{
     export::{Bundle, workspace},
     killing::{Lock, kill, kill_at_gate, kill_before_report, start, with_program},
     pod::{Pod, output},
-    vault::{self, Gate, Keys},
+    vault::{BackedUp, Gate},
 };
 
 /// Where it is when it is killed.
@@ -52,9 +52,7 @@ async fn nothing_arrives_that_is_not_whole_and_the_next_export_does(
     )]
     stage: Stage,
 ) {
-    let app = workspace().await;
-    let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
-    vault::take(&app.database, &door, &keys).await;
+    let BackedUp { app, door, keys } = BackedUp::of(workspace().await).await;
     let (before, backups) = (content(&app.database).await, door.objects());
     let pod = Pod::new(&keys);
     kill_at(stage, &app, &door, &pod).await;

@@ -16,7 +16,7 @@ use crate::{
     catalogue::content,
     database::{self, Database},
     door::{FakeDoor, Fault},
-    vault::{self, Keys},
+    vault::{self, BackedUp, Keys},
 };
 
 /// A serving database, its backup, and the database to restore into.
@@ -30,10 +30,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let app = TestApp::start().await;
-        app.admin().await.company_named("杭州示例").await;
-        let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
-        vault::take(&app.database, &door, &keys).await;
+        let BackedUp { app, door, keys } = BackedUp::new().await;
         let (target, content) = (app.database.planned(), content(&app.database).await);
         Self { app, door, keys, target, content }
     }

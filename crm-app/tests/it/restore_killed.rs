@@ -15,7 +15,7 @@ use crate::{
     killing::{Lock, kill_at_gate, kill_before_report, kill_when_asked, start, with_program},
     pod::{Pod, output},
     restore_faults::HALF,
-    vault::{self, Gate, Keys},
+    vault::{BackedUp, Gate},
 };
 
 /// Where it is when it is killed.
@@ -90,10 +90,7 @@ async fn the_next_run_ends_well(
 
 impl World {
     async fn new(in_place: bool) -> Self {
-        let app = TestApp::start().await;
-        app.admin().await.company_named("杭州示例").await;
-        let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
-        vault::take(&app.database, &door, &keys).await;
+        let BackedUp { app, door, keys } = BackedUp::new().await;
         let pod = Pod::new(&keys);
         let gate = Gate::new(pod.folder());
         let target = if in_place { Database::create().await } else { app.database.planned() };

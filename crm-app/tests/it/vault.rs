@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
+    app::TestApp,
     database::{self, Database},
     door::{self, FakeDoor},
 };
@@ -63,6 +64,28 @@ pub fn plan(database: &Database, door: &FakeDoor, keys: &Keys) -> Plan {
 /// Takes a backup that must succeed.
 pub async fn take(database: &Database, door: &FakeDoor, keys: &Keys) -> Outcome {
     backup::take(&plan(database, door, keys), soon()).await.unwrap()
+}
+
+/// A tenant's CRM, and a door that has a backup of it.
+pub struct BackedUp {
+    pub app: TestApp,
+    pub door: FakeDoor,
+    pub keys: Keys,
+}
+
+impl BackedUp {
+    /// With a company.
+    pub async fn new() -> Self {
+        let app = TestApp::start().await;
+        app.admin().await.company_named("杭州示例").await;
+        Self::of(app).await
+    }
+
+    pub async fn of(app: TestApp) -> Self {
+        let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
+        take(&app.database, &door, &keys).await;
+        Self { app, door, keys }
+    }
 }
 
 /// A drill of the newest backup, in a database of its own.
