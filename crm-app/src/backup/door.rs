@@ -12,6 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use rustix::net::sockopt;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::mpsc, task::JoinSet, time::timeout};
 
@@ -23,6 +24,15 @@ use super::{
 use crate::args::{self, Which};
 
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+/// A door whose node is gone never says goodbye. When nothing comes for so long, it is asked whether it is there, ...
+const SILENCE: Duration = Duration::from_secs(10);
+/// ... this often, ...
+const QUESTIONS: u32 = 3;
+/// ... and so long after one another.
+const QUESTION_AFTER: Duration = Duration::from_secs(5);
+/// What is sent must have been received by then, or the line is given up. A door that lets an upload wait takes no more of it
+/// meanwhile, so this is longer than it does that.
+const RECEIVED_WITHIN: Duration = Duration::from_mins(2);
 /// Of answers that are kept in memory.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 const LONGEST_REASON: usize = 64;
@@ -240,6 +250,7 @@ async fn open(authority: &str) -> io::Result<Line> {
         TcpStream::connect((authority, 80)).await?
     };
     stream.set_nodelay(true)?;
+    notice_the_end(&stream)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let mut driver = JoinSet::new();
     driver.spawn(async {
@@ -247,6 +258,16 @@ async fn open(authority: &str) -> io::Result<Line> {
         _ = connection.await;
     });
     Ok(Line { sender, _driver: driver })
+}
+
+/// Without this, a Job would wait for a door that is gone until its own deadline.
+fn notice_the_end(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, QUESTION_AFTER)?;
+    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
+    let within = u32::try_from(RECEIVED_WITHIN.as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(stream, within)?)
 }
 
 fn whole(bytes: Bytes) -> Body {
@@ -356,5 +377,15 @@ mod tests {
         let (wire, stored) = sent(None).await;
         assert!(!wire.ends_with("0\r\n\r\n"), "{wire}");
         assert_eq!(stored, Err(Problem::DoorUnreachable));
+    }
+    /// As the kernel has it. That the end of a door is noticed is shown on a real cluster.
+    #[tokio::test]
+    async fn a_door_that_says_nothing_is_asked_whether_it_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        notice_the_end(&stream).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
     }
 }
