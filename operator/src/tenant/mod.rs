@@ -290,15 +290,46 @@ async fn write_status(
     if new == old {
         return Ok(told);
     }
-    // This reconcile may have given it its finalizer.
-    let live = match ctx.cluster.apply_status(&ctx.freshest(tenant.clone()), &new).await {
-        Ok(live) => live,
-        Err(error) if error.is_conflict() => return Ok(Told::Nothing),
-        Err(error) => return Err(Error::Cluster(error)),
-    };
+    let Some(live) = say(tenant, ctx, &old, &new).await? else { return Ok(Told::Nothing) };
     tell(ctx, &live, &old, &new).await;
     ctx.remember(live);
     Ok(told)
+}
+
+/// Writes the status, unless the Tenant is another one than that which it was found for; `None` if it is.
+///
+/// Somebody who writes to it all the time, and nothing that matters here, cannot keep it from being written.
+async fn say(
+    tenant: &Arc<Tenant>,
+    ctx: &Context,
+    old: &TenantStatus,
+    new: &TenantStatus,
+) -> Result<Option<Tenant>, Error> {
+    const TRIES: usize = 3;
+    // This reconcile may have given it its finalizer.
+    let mut version = ctx.freshest(tenant.clone());
+    for _ in 0..TRIES {
+        match ctx.cluster.apply_status(&version, new).await {
+            Ok(live) => return Ok(Some(live)),
+            Err(error) if error.is_conflict() => (),
+            Err(error) => return Err(Error::Cluster(error)),
+        }
+        let live = ctx.cluster.get_global::<Tenant>(&tenant.name_any()).await.map_err(Error::Cluster)?;
+        match live.filter(|live| is_the_same(live, tenant, old)) {
+            Some(live) => version = Arc::new(live),
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a later version wants the same, and says the same.
+fn is_the_same(later: &Tenant, seen: &Tenant, status: &TenantStatus) -> bool {
+    let metadata = |tenant: &Tenant| {
+        let metadata = &tenant.metadata;
+        (metadata.uid.clone(), metadata.generation, metadata.deletion_timestamp.clone())
+    };
+    metadata(later) == metadata(seen) && later.status.clone().unwrap_or_default() == *status
 }
 
 /// One line and one event whenever the reason for readiness changes; repetitions of the same are silent.

@@ -112,6 +112,18 @@ async fn a_status_is_said_only_of_the_version_that_it_was_found_for(#[case] chan
     assert_eq!(status.observed_generation, world.tenant().metadata.generation);
 }
 
+/// Nobody keeps a status from being said by writing to the Tenant all the time.
+#[tokio::test]
+async fn a_status_is_said_of_a_later_version_that_wants_the_same() {
+    let mut world = settled().await;
+    world.change_tenant(|tenant| tenant["spec"]["displayName"] = json!("Acme"));
+    let old = world.tenant();
+    world.api.change(TENANT, |tenant| tenant["metadata"]["annotations"] = json!({"who": "somebody"}));
+    world.reconcile_on_old_tenant(old).await.unwrap();
+    let live = world.tenant();
+    assert_eq!(live.status.unwrap().observed_generation, live.metadata.generation);
+}
+
 /// Fails each request of the whole life in turn, before and after it was carried out. The end must always be the same.
 #[tokio::test]
 async fn wherever_it_fails_the_end_is_the_same() {
