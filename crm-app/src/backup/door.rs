@@ -24,15 +24,11 @@ use super::{
 use crate::args::{self, Which};
 
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
-/// A door whose node is gone never says goodbye. When nothing comes for so long, it is asked whether it is there, ...
+/// A door whose node is gone never says goodbye. When nothing comes for so long, it is asked whether it is there, and again.
 const SILENCE: Duration = Duration::from_secs(10);
-/// ... this often, ...
-const QUESTIONS: u32 = 3;
-/// ... and so long after one another.
-const QUESTION_AFTER: Duration = Duration::from_secs(5);
-/// What is sent must have been received by then, or the line is given up. A door that lets an upload wait takes no more of it
-/// meanwhile, so this is longer than it does that.
-const RECEIVED_WITHIN: Duration = Duration::from_mins(2);
+/// By then it must have said so, and have received what is sent, or the line is given up. A door that lets an upload wait takes no
+/// more of it meanwhile: this is as long as it gives its store, and longer than it waits for room.
+const HEARD_WITHIN: Duration = Duration::from_mins(1);
 /// Of answers that are kept in memory.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 const LONGEST_REASON: usize = 64;
@@ -264,9 +260,8 @@ async fn open(authority: &str) -> io::Result<Line> {
 fn notice_the_end(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, SILENCE)?;
-    sockopt::set_tcp_keepintvl(stream, QUESTION_AFTER)?;
-    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
-    let within = u32::try_from(RECEIVED_WITHIN.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_keepintvl(stream, SILENCE)?;
+    let within = u32::try_from(HEARD_WITHIN.as_millis()).unwrap_or(u32::MAX);
     Ok(sockopt::set_tcp_user_timeout(stream, within)?)
 }
 
@@ -386,6 +381,6 @@ mod tests {
         notice_the_end(&stream).unwrap();
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
-        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 60_000);
     }
 }
