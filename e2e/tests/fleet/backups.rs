@@ -34,7 +34,7 @@ const DUMP: &[u8] = b"PGDMP";
 
 /// Runs a CronJob now, as an administrator would (`kubectl create job --from=cronjob/…`), and waits for what it brings and for the
 /// end of its Job; also says how long that took, from its start.
-async fn run_now<T: PartialEq>(
+pub(crate) async fn run_now<T: PartialEq>(
     fleet: &Installed,
     tenant: &str,
     cron_job: &str,

@@ -91,22 +91,19 @@ async fn storage_that_cannot_be_bound_is_named_and_heals() -> Result<()> {
     Ok(())
 }
 
-/// Runs SQL in one of a tenant's databases as its superuser, over the local socket in the pod; returns the rows.
-pub(crate) async fn sql(fleet: &Installed, tenant: &str, database: &str, statement: &str) -> Result<String> {
+/// `psql` in one of a tenant's databases as its superuser, over the local socket in the pod.
+pub(crate) async fn psql(fleet: &Installed, tenant: &str, database: &str) -> Result<Command> {
     let mut kubectl = Command::new(toolchain::binary(Tool::Kubectl).await?);
-    kubectl.env("KUBECONFIG", &fleet.kubeconfig).args(["exec", "database-0", "--container", "postgres"]);
-    kubectl.args([
-        "--namespace",
-        &format!("tenant-{tenant}"),
-        "--",
-        "psql",
-        "-U",
-        "postgres",
-        "-d",
-        database,
-    ]);
-    kubectl.args(["-At", "-v", "ON_ERROR_STOP=1", "-c", statement]);
-    command::run(&mut kubectl, Duration::from_secs(30)).await
+    kubectl.env("KUBECONFIG", &fleet.kubeconfig).args(["exec", "--stdin", "database-0"]);
+    kubectl.args(["--container", "postgres", "--namespace", &format!("tenant-{tenant}"), "--"]);
+    kubectl.args(["psql", "-U", "postgres", "-d", database, "-At", "-v", "ON_ERROR_STOP=1"]);
+    Ok(kubectl)
+}
+
+/// Runs SQL in one of a tenant's databases as its superuser; returns the rows.
+pub(crate) async fn sql(fleet: &Installed, tenant: &str, database: &str, statement: &str) -> Result<String> {
+    let mut psql = psql(fleet, tenant, database).await?;
+    command::run(psql.args(["-c", statement]), Duration::from_secs(30)).await
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod exports;
 mod failures;
 mod internet;
 mod isolation;
+mod killed;
 mod observed;
 mod outage;
 mod rebuild;
