@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 pub use self::values::{DoorUrl, PublicUrl, Which};
-use self::values::{duration, image, name};
+use self::values::{duration, image, name, request};
 use crate::backup::Reason;
 
 /// The CRM that every tenant runs.
@@ -164,6 +164,9 @@ pub struct Restore {
     /// Which backup: an id, `newest`, or `before:` and a time, for the newest that was made until then.
     #[arg(long, env = "CRM_BACKUP")]
     pub backup: Which,
+    /// Who asked for it, as `TenantRestore/5f0c6a2e`; kept in the audit log.
+    #[arg(long, env = "CRM_REQUEST", value_parser = request)]
+    pub request: Option<String>,
     /// When to give up.
     #[arg(long, env = "CRM_DEADLINE", default_value = "3570s", value_parser = duration)]
     pub deadline: Duration,

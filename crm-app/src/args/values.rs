@@ -96,6 +96,14 @@ pub(super) fn image(text: &str) -> Result<String, &'static str> {
         .ok_or("not a reference to an image, as registry.example.com/crm@sha256:... is one")
 }
 
+/// A kind and a uid: it becomes a part of the audit log.
+pub(super) fn request(text: &str) -> Result<String, &'static str> {
+    let is_request = !text.is_empty()
+        && text.len() <= 128
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-./".contains(&byte));
+    is_request.then(|| text.to_owned()).ok_or("not a request, as TenantRestore/5f0c6a2e is one")
+}
+
 /// As people write it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|e: jiff::Error| e.to_string())?;
@@ -114,6 +122,15 @@ mod tests {
     #[case("https://acme.example/crm")]
     fn other_addresses_are_refused(#[case] text: &str) {
         assert!(text.parse::<PublicUrl>().is_err());
+    }
+
+    #[rstest]
+    #[case("TenantRestore/5f0c6a2e-2f5e-4a53", true)]
+    #[case("", false)]
+    #[case("somebody, or so", false)]
+    #[case(&"a".repeat(129), false)]
+    fn a_request_is_a_kind_and_a_uid(#[case] text: &str, #[case] is_request: bool) {
+        assert_eq!(request(text).is_ok(), is_request);
     }
 
     #[rstest]

@@ -12,13 +12,17 @@ use crate::{
     args::{self, Which},
     backup::{
         self, Deadline, Door, Identities, Manifest, Mark, Outcome, Problem, Programs, Restored, Run, Step,
+        Tenant,
     },
     clock::Clock,
     db::{
         self, Login,
+        audit::Entry,
         databases::{self, Found, Turn},
         grants, link, schema, session,
+        write::Tx,
     },
+    domain::company::Changes,
 };
 
 /// For tidying up after the deadline, or after a signal.
@@ -30,6 +34,8 @@ pub struct Plan {
     pub door: Door,
     /// Which.
     pub backup: Which,
+    /// Who asked for it, if somebody says so.
+    pub request: Option<String>,
     /// What decrypts it.
     pub identities: Identities,
     /// The database to restore into, as the role that owns it.
@@ -63,6 +69,7 @@ async fn plan(args: &args::Restore) -> Result<Plan, Problem> {
     Ok(Plan {
         door: Door::new(args.store.clone()),
         backup: args.backup.clone(),
+        request: args.request.clone(),
         identities: proof::identities(&args.identity_file).await?,
         target: proof::login(&args.database).await?,
         current: args.current.clone(),
@@ -109,7 +116,7 @@ async fn restored(plan: &Plan, run: &Run, deadline: Deadline) -> Result<Restored
     let Plan { door, identities, target, programs, .. } = plan;
     let restoring = backup::restore(door, &manifest, identities, target, programs, deadline);
     deadline.hold(Step::Restore, restoring).await?;
-    deadline.hold(Step::Examine, settle(plan, &manifest)).await?;
+    deadline.hold(Step::Examine, settle(plan, run, &manifest, deadline)).await?;
     let restored = Restored {
         tenant: manifest.tenant.clone(),
         rows: manifest.rows(),
@@ -188,7 +195,9 @@ async fn is_empty(plan: &Plan, turn: &mut Turn) -> Result<bool, Problem> {
 
 /// Rows as the manifest counted them; this release's schema and rights, whatever those of the backup were; nobody signed in; and
 /// then nothing for the doctor to find.
-async fn settle(plan: &Plan, manifest: &Manifest) -> Result<(), Problem> {
+async fn settle(plan: &Plan, run: &Run, manifest: &Manifest, deadline: Deadline) -> Result<(), Problem> {
+    // Another run that has taken its place has other rows by now.
+    ours(plan, run, deadline).await?.end().await;
     let options = db::unhurried(plan.target.options());
     let mut db = PgConnection::connect_with(&options).await.map_err(failed)?;
     proof::compare_rows(&mut db, manifest).await?;
@@ -208,15 +217,31 @@ async fn sign_everybody_out(db: &mut PgConnection, clock: &Clock) -> Result<(), 
 }
 
 async fn finish(plan: &Plan, run: &Run, restored: Restored, deadline: Deadline) -> Result<Restored, Problem> {
-    let name = &plan.target.database;
-    let mut turn = take_turn(plan, deadline).await?;
-    if !is_ours(&mut turn, name, run).await.map_err(failed)? {
-        // Another run has taken its place, and throws away or keeps what is there.
-        return Err(Problem::DatabaseInUse);
-    }
-    mark(&mut turn, name, &Mark::Finished(restored.clone())).await?;
+    let mut turn = ours(plan, run, deadline).await?;
+    // In the same turn, so that it is noted once.
+    note(plan, &restored).await.map_err(failed)?;
+    mark(&mut turn, &plan.target.database, &Mark::Finished(restored.clone())).await?;
     turn.end().await;
     Ok(restored)
+}
+
+/// What came after the backup is in no log of this database, so the log says where it goes back to.
+async fn note(plan: &Plan, restored: &Restored) -> Result<(), sqlx::Error> {
+    let Tenant { name, uid } = &restored.tenant;
+    let mut changes = Changes::from([
+        ("backup", (None, Some(restored.backup.to_string()))),
+        ("backupCreatedAt", (None, Some(restored.created_at.to_string()))),
+        ("backupOf", (None, Some(format!("{name}/{uid}")))),
+    ]);
+    if let Some(request) = &plan.request {
+        changes.insert("request", (None, Some(request.clone())));
+    }
+    let pool = db::unhurried_pool(plan.target.options());
+    let mut tx = Tx::begin(&pool).await?.seal().await?;
+    tx.audit(Entry::of_workspace(restored.restored_at, None, "restore", &changes)).await?;
+    tx.commit().await?;
+    pool.close().await;
+    Ok(())
 }
 
 /// Throws away what this run has begun, and nothing else.
@@ -240,6 +265,14 @@ async fn clear(plan: &Plan, turn: &mut Turn) -> Result<(), sqlx::Error> {
     }
     turn.end_others(name).await?;
     databases::clear(turn.db()).await
+}
+
+/// A turn in which the target is still what this run makes of it. Otherwise another run has taken its place, and throws away or
+/// keeps what is there.
+async fn ours(plan: &Plan, run: &Run, deadline: Deadline) -> Result<Turn, Problem> {
+    let mut turn = take_turn(plan, deadline).await?;
+    let is_ours = is_ours(&mut turn, &plan.target.database, run).await.map_err(failed)?;
+    if is_ours { Ok(turn) } else { Err(Problem::DatabaseInUse) }
 }
 
 async fn is_ours(turn: &mut Turn, name: &str, run: &Run) -> Result<bool, sqlx::Error> {

@@ -20,7 +20,7 @@ use crate::{domain::company::Changes, random};
 pub struct Entry<'a> {
     /// When.
     pub at: Timestamp,
-    /// Who; nobody when the operator's migration did it.
+    /// Who; nobody when one of the operator's Jobs did it.
     pub actor_id: Option<Uuid>,
     /// What: a verb.
     pub action: &'static str,
@@ -30,6 +30,18 @@ pub struct Entry<'a> {
     pub record_id: Uuid,
     /// Field by field.
     pub changes: &'a Changes,
+}
+
+impl<'a> Entry<'a> {
+    /// Of something that concerns the workspace as a whole. There is one in a database, so it has no id.
+    pub fn of_workspace(
+        at: Timestamp,
+        actor_id: Option<Uuid>,
+        action: &'static str,
+        changes: &'a Changes,
+    ) -> Self {
+        Self { at, actor_id, action, object: "workspace", record_id: Uuid::nil(), changes }
+    }
 }
 
 /// The end of the chain so far.

@@ -92,6 +92,7 @@ impl Pod {
     pub fn restore(&self, serving: &Database, target: &Database, door: &FakeDoor) -> Command {
         let mut command = self.command("restore", door);
         command.arg("--identity-file").arg(self.file("identity")).args(["--backup", "newest"]);
+        command.args(["--request", "TenantRestore/5f0c6a2e"]);
         self.own(&mut command, serving, target);
         command
     }

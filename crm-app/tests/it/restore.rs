@@ -6,16 +6,19 @@ use crm_app::{
     args::Which,
     backup::{self, Deadline, Mark, Outcome, Problem},
     command::{drop_database::drop_database, restore::restore},
-    db::schema,
+    db::{
+        audit::{Verdict, verify},
+        schema,
+    },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     app::{ADMIN, PASSWORD, TestApp},
     catalogue::{catalogue, content},
     database::{self, Database},
-    door::FakeDoor,
+    door::{FakeDoor, TENANT, UID},
     pod::{Pod, output},
     vault::{self, Keys},
 };
@@ -60,6 +63,44 @@ async fn what_comes_back_is_the_backup_ready_to_serve_with_nobody_signed_in() {
     vault::take(&target, &FakeDoor::start([]).await, &keys).await;
     let han = client.user_id("han@acme.example").await;
     client.new_link(&han).await.expect(201);
+}
+
+/// Also that of one that was restored from a backup of a restored one.
+#[tokio::test]
+async fn the_audit_log_says_where_the_database_goes_back_to() {
+    let app = TestApp::start().await;
+    app.admin().await.company_named("示例").await;
+    let keys = Keys::generate();
+    let mut serving = app.database;
+    for restores in 1..=2 {
+        let door = FakeDoor::start([]).await;
+        vault::take(&serving, &door, &keys).await;
+        let manifest = door.manifest();
+        let target = serving.planned();
+        let plan = vault::restore_plan(&serving, &target, &door, &keys);
+        vault::restored(&plan).await.unwrap();
+        assert!(vault::restored(&plan).await.is_ok(), "it is found again, and not noted again");
+        let db = target.superuser_pool().await;
+        let entries = "select actor_id is null, changes from crm.audit_log
+                       where action = 'restore' and object = 'workspace' order by id";
+        let entries: Vec<(bool, Value)> = sqlx::query_as(entries).fetch_all(&db).await.unwrap();
+        assert_eq!(entries.len(), restores);
+        let expected = json!({
+            "backup": [null, manifest["id"]], "backupCreatedAt": [null, manifest["createdAt"]],
+            "backupOf": [null, format!("{TENANT}/{UID}")], "request": [null, "TenantRestore/5f0c6a2e"],
+        });
+        assert_eq!(entries.last().unwrap(), &(true, expected));
+        let last = "select action from crm.audit_log order by id desc limit 1";
+        let last: String = sqlx::query_scalar(last).fetch_one(&db).await.unwrap();
+        assert_eq!(last, "restore", "nothing that came after the backup");
+        let verdict = verify(&mut db.acquire().await.unwrap()).await.unwrap();
+        assert!(matches!(verdict, Verdict::Whole(_)), "{verdict:?}");
+        db.close().await;
+        // Its backup counts the entry, and is as good as any.
+        vault::take(&target, &door, &keys).await;
+        vault::drilled(&vault::drill_plan(&door, &keys), vault::soon()).await.unwrap();
+        serving = target;
+    }
 }
 
 /// The mark is in the database itself, and every role can read it.

@@ -118,6 +118,7 @@ pub fn restore_plan(serving: &Database, target: &Database, door: &FakeDoor, keys
     restore::Plan {
         door: door.door(),
         backup: Which::Newest,
+        request: Some("TenantRestore/5f0c6a2e".to_owned()),
         identities: Identities::parse(&keys.identity()).unwrap(),
         target: target.login("crm_owner"),
         current: serving.name().to_owned(),

@@ -44,6 +44,7 @@ pub fn bootstrap(tenant: &ValidTenant, course: &Course, settings: &RunArgs) -> O
         identity: child::RESTORE_IDENTITY,
         backup: &bootstrap.backup,
         database: &tenant.databases.name(),
+        request: &format!("Tenant/{}", tenant.uid),
     };
     Some(job_of(tenant, backup, &tenant.release, settings, job, &task))
 }
@@ -73,6 +74,7 @@ pub fn restore(
         identity: child::BACKUP_IDENTITY,
         backup: restore.backup,
         database: &name_of(restore.generation),
+        request: &format!("TenantRestore/{}", restore.uid),
     };
     let name = names::request_job(Component::Restore, restore.uid);
     let mut job = of_request(job_of(tenant, backup, release, settings, &name, &task), restore.uid);
@@ -91,6 +93,8 @@ struct Task<'a> {
     backup: &'a str,
     /// Where it goes.
     database: &'a str,
+    /// Who asked for it: a kind and a uid.
+    request: &'a str,
 }
 
 fn job_of(
@@ -115,6 +119,7 @@ fn job_of(
         ("--tenant-uid", &task.source.uid),
         ("--identity-file", "/run/secrets/backup/identity"),
         ("--backup", task.backup),
+        ("--request", task.request),
     ];
     let container = Container {
         args: Some(arguments("restore", task.database, &flags)),
