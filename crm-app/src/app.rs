@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use sqlx::PgPool;
-use tower_http::compression::CompressionLayer;
+use tower_http::compression::{
+    CompressionLayer, DefaultPredicate,
+    predicate::{NotForContentType, Predicate as _},
+};
 
 use crate::{
     api,
@@ -19,6 +22,7 @@ use crate::{
     clock::Clock,
     entitlement::Watched,
     error::Error,
+    exchange::download,
     http::{headers, observe},
     metrics::Metrics,
 };
@@ -39,6 +43,8 @@ pub struct App {
     pub passwords: Arc<Passwords>,
     /// Where people come in.
     pub public_url: Arc<PublicUrl>,
+    /// What exit bundles are made with.
+    pub exit: download::Source,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -46,10 +52,12 @@ pub struct App {
 /// Everything under one roof. Layers that come last here come first for a request.
 pub fn router(app: App) -> Router {
     let (api, _) = api::routes();
+    // Most of an exit bundle is packed already.
+    let packable = DefaultPredicate::new().and(NotForContentType::const_new("application/zip"));
     api.route("/api/{*rest}", axum::routing::any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
-        .layer(CompressionLayer::new().gzip(true))
+        .layer(CompressionLayer::new().gzip(true).compress_when(packable))
         .fallback(assets::serve)
         .layer(from_fn_with_state(app.clone(), observe::same_origin))
         .layer(from_fn_with_state(app.clone(), headers::add))

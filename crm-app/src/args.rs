@@ -67,6 +67,12 @@ pub struct Serve {
     /// The address that people use first; the host of each request is accepted as well.
     #[arg(long, env = "CRM_PUBLIC_URL")]
     pub public_url: PublicUrl,
+    /// Name of the Tenant, for exit bundles that people fetch; without it there are none.
+    #[arg(long, env = "CRM_TENANT", value_parser = name, requires = "image")]
+    pub tenant: Option<String>,
+    /// The CRM's image, as the bundle's receiver can get it.
+    #[arg(long, env = "CRM_IMAGE", value_parser = image, requires = "tenant")]
+    pub image: Option<String>,
 }
 
 /// Flags of `migrate`.
@@ -324,6 +330,8 @@ mod tests {
         let Command::Serve(serve) = cli.command else { panic!("serve") };
         assert_eq!(serve.database.database_user, "crm_app");
         assert_eq!(serve.public_url, PublicUrl { https: false, authority: "acme.crm.localhost:8080".into() });
+        let half = ["crm-app", "serve", "--public-url", "http://acme.crm.localhost", "--tenant", "acme"];
+        assert!(Cli::try_parse_from(half).is_err(), "exit bundles need the image as well");
     }
 
     #[test]

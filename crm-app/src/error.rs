@@ -64,6 +64,12 @@ pub enum Error {
     /// Unknown, expired or spent; which one is not said.
     #[error("this link does not work any more; ask for a new one")]
     LinkInvalid,
+    /// One exit bundle is being fetched already.
+    #[error("an exit bundle is being fetched already; there is one at a time")]
+    ExportRunning,
+    /// The server was started without what an exit bundle has to say of itself.
+    #[error("this server makes no exit bundles: it was started without --tenant and --image")]
+    ExportUnavailable,
     /// Too many tries.
     #[error("too many tries; wait a little")]
     RateLimited {
@@ -110,6 +116,8 @@ impl Error {
             Self::Stale(_) => (StatusCode::CONFLICT, Kind::Stale),
             Self::SeatLimit { .. } => (StatusCode::FORBIDDEN, Kind::SeatLimit),
             Self::LinkInvalid => (StatusCode::GONE, Kind::LinkInvalid),
+            Self::ExportRunning => (StatusCode::CONFLICT, Kind::ExportRunning),
+            Self::ExportUnavailable => (StatusCode::NOT_IMPLEMENTED, Kind::ExportUnavailable),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited),
             Self::Busy | Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable),
             Self::Database(source) => match classify(source) {
@@ -215,6 +223,10 @@ pub enum Kind {
     SeatLimit,
     /// A one-time link that does not work any more.
     LinkInvalid,
+    /// Wait until the other one is done.
+    ExportRunning,
+    /// Ask whoever runs the server.
+    ExportUnavailable,
     /// Wait.
     RateLimited,
     /// Our mistake.
@@ -235,6 +247,8 @@ impl Kind {
             Self::Stale => "Changed meanwhile",
             Self::SeatLimit => "No seat left",
             Self::LinkInvalid => "Link not valid",
+            Self::ExportRunning => "Being fetched already",
+            Self::ExportUnavailable => "No exit bundles here",
             Self::RateLimited => "Too many tries",
             Self::Internal => "Internal error",
             Self::Unavailable => "Unavailable",

@@ -3,6 +3,7 @@
 pub mod companies;
 pub mod company_audit;
 mod company_input;
+pub mod exit_bundle;
 pub mod page;
 pub mod session;
 pub mod users;
@@ -47,7 +48,8 @@ pub fn routes() -> (Router<App>, openapi::OpenApi) {
         .routes(routes!(users::new_link))
         .routes(routes!(companies::list, companies::create))
         .routes(routes!(companies::get, companies::update))
-        .routes(routes!(company_audit::list));
+        .routes(routes!(company_audit::list))
+        .routes(routes!(exit_bundle::new_link, exit_bundle::fetch));
     let (router, mut document) =
         OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", resources).split_for_parts();
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);

@@ -1,6 +1,6 @@
 //! Sessions, and the arguments by which a handler says who may call it.
 //!
-//! A handler that takes `Session`, `User` or `Admin` is private. On methods that change something all three
+//! A handler that takes `Session`, `User`, `Admin` or `Leaving` is private. On methods that change something all of them
 //! also demand the session's CSRF token; `User` and `Admin` demand that the workspace is not read-only. So no
 //! handler can forget to ask.
 
@@ -51,6 +51,9 @@ pub struct User(pub Session);
 /// A `User` who manages people.
 pub struct Admin(pub Session);
 
+/// Somebody who may take everything along: who manages people, also when the workspace is read-only.
+pub struct Leaving(pub Session);
+
 impl FromRequestParts<App> for Session {
     type Rejection = Error;
 
@@ -78,13 +81,21 @@ impl FromRequestParts<App> for Admin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let session = Session::from_request_parts(parts, app).await?;
-        match session.role {
-            Role::Admin => {}
-            Role::Member => return Err(Error::Forbidden("only administrators may do this")),
-        }
+        let Leaving(session) = Leaving::from_request_parts(parts, app).await?;
         demand_writable(&parts.method, app)?;
         Ok(Self(session))
+    }
+}
+
+impl FromRequestParts<App> for Leaving {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let session = Session::from_request_parts(parts, app).await?;
+        match session.role {
+            Role::Admin => Ok(Self(session)),
+            Role::Member => Err(Error::Forbidden("only administrators may do this")),
+        }
     }
 }
 

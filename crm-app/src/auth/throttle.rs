@@ -16,6 +16,8 @@ use crate::{app::App, db::rate_limit, db::rate_limit::Bucket, domain::email::Ema
 const ACCOUNT: Bucket = Bucket { holds: 10, drains_one_in: SignedDuration::from_secs(30) };
 /// A whole office may stand behind one address in the morning.
 const ADDRESS: Bucket = Bucket { holds: 60, drains_one_in: SignedDuration::from_secs(5) };
+/// Each exit bundle reads all of the database. A download that broke off may be tried again a few times.
+const EXIT_LINKS: Bucket = Bucket { holds: 5, drains_one_in: SignedDuration::from_mins(5) };
 
 /// Counts a try to sign in before anything is compared.
 pub async fn sign_in(app: &App, client: Client, email: &Email) -> Result<(), Error> {
@@ -26,6 +28,11 @@ pub async fn sign_in(app: &App, client: Client, email: &Email) -> Result<(), Err
 /// Counts a try to use a one-time link.
 pub async fn link(app: &App, client: Client) -> Result<(), Error> {
     count(app, &key("address", &client.prefix()), ADDRESS).await
+}
+
+/// Counts a link to an exit bundle; all of a workspace's count together.
+pub async fn exit_link(app: &App) -> Result<(), Error> {
+    count(app, &key("exit-link", ""), EXIT_LINKS).await
 }
 
 /// Who knew the password was not guessing.

@@ -3,9 +3,12 @@
 use super::{backup::recipients, proof, report, stop};
 use crate::{
     args,
-    backup::{Deadline, Door, Outcome, Problem, Programs, Tenant},
+    backup::{Deadline, Door, Outcome, Problem, Programs},
     entitlement::Entitlement,
-    exchange::{bundle::Plan, delivery, file},
+    exchange::{
+        bundle::{Plan, Whose},
+        delivery, file,
+    },
 };
 
 /// Runs to the end and says how it went: in the log, and to the operator.
@@ -51,7 +54,7 @@ async fn plan(args: &args::Export) -> Result<Plan, Problem> {
     })?;
     Ok(Plan {
         database: proof::login(&args.database).await?,
-        tenant: Tenant { name: args.tenant.clone(), uid: args.tenant_uid.clone() },
+        tenant: Whose { name: args.tenant.clone(), uid: Some(args.tenant_uid.clone()) },
         image: args.image.clone(),
         entitlement: Entitlement::parse(&text).ok().flatten().ok_or(Problem::EntitlementUnreadable)?,
         programs: Programs::default(),

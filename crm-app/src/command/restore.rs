@@ -19,7 +19,7 @@ use crate::{
         self, Login,
         audit::Entry,
         databases::{self, Found, Turn},
-        grants, link, schema, session,
+        exit_bundle, grants, link, schema, session,
         write::Tx,
     },
     domain::company::Changes,
@@ -213,6 +213,7 @@ async fn settle(plan: &Plan, run: &Run, manifest: &Manifest, deadline: Deadline)
 /// Sessions that were ended and links that were spent after the backup would hold again.
 async fn sign_everybody_out(db: &mut PgConnection, clock: &Clock) -> Result<(), sqlx::Error> {
     session::delete_all(db).await?;
+    exit_bundle::revoke_links(db).await?;
     link::revoke_open(db, clock.now()).await
 }
 

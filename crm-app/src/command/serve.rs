@@ -11,8 +11,11 @@ use crate::{
     app::{self, App},
     args,
     auth::password::Passwords,
+    backup::Programs,
     clock::Clock,
-    db, entitlement,
+    db::{self, Login},
+    entitlement,
+    exchange::download::{Origin, PATIENCE, Source},
     health::{self, Leaving, NotReady},
     metrics::Metrics,
 };
@@ -25,18 +28,22 @@ const LONGEST_GOODBYE: Duration = Duration::from_secs(20);
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     let files = [args.entitlement_config, args.entitlement_annotation];
-    let options = db::connect_options(&args.database).await.with_context(|| {
+    let origin = origin(args.tenant, args.image);
+    let login = Login::read(&args.database).await.with_context(|| {
         format!(
             "the database password cannot be read from {}",
             args.database.database_password_file.display()
         )
     })?;
+    let (new_login, login) = watch::channel(login);
+    let options = login.borrow().options();
     let app = App {
         db: db::pool(options, args.database_connections),
         entitlement: entitlement::watch(files).await,
         clock: Clock::system(),
         passwords: Arc::new(Passwords::default()),
         public_url: Arc::new(args.public_url),
+        exit: Source { login, origin, programs: Programs::default(), patience: PATIENCE },
         metrics: Metrics::new()?,
     };
     let (stop, stopping) = watch::channel(());
@@ -48,7 +55,7 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     tracing::info!(application = %args.listen, management = %args.management_listen, "serve.listening");
     let waiting = tokio::spawn(wait_until_ready(app.clone()));
     let sweeping = tokio::spawn(housekeeping::run(app.clone()));
-    let following = tokio::spawn(db::follow_password(app.db.clone(), args.database));
+    let following = tokio::spawn(db::follow_password(app.db.clone(), new_login, args.database));
 
     stop::told().await?;
     tracing::info!("serve.stopping");
@@ -63,6 +70,15 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     }
     app.db.close().await;
     Ok(())
+}
+
+/// What exit bundles say of where they come from. Either both were given or neither.
+fn origin(tenant: Option<String>, image: Option<String>) -> Option<Origin> {
+    let origin = tenant.zip(image).map(|(tenant, image)| Origin { tenant, image });
+    if origin.is_none() {
+        tracing::info!("serve.no_exit_bundles: --tenant and --image were not given");
+    }
+    origin
 }
 
 /// Listens, and serves in a task of its own until `stopping` ends.

@@ -14,6 +14,7 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("app_user", &["select", "insert", "update"]),
     ("audit_log", &["select", "insert"]),
     ("company", &["select", "insert", "update"]),
+    ("exit_link", &["select", "insert", "delete"]),
     ("one_time_link", &["select", "insert", "update"]),
     ("rate_limit", &["select", "insert", "update", "delete"]),
     ("schema_migration", &["select"]),
@@ -36,7 +37,8 @@ pub async fn set(db: &mut PgConnection) -> Result<(), sqlx::Error> {
         format!("grant select on all tables in schema crm to {BACKUP_ROLE}"),
         format!("grant select on all sequences in schema crm to {BACKUP_ROLE}"),
         format!("revoke all on all tables in schema crm from {APP_ROLE}"),
-        format!("grant usage on all sequences in schema crm to {APP_ROLE}"),
+        // To read them as well: exit bundles that people fetch are dumped by the application.
+        format!("grant usage, select on all sequences in schema crm to {APP_ROLE}"),
     ];
     let table_grants = TABLES
         .iter()

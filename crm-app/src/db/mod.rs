@@ -8,6 +8,7 @@ pub mod company;
 pub mod company_list;
 pub mod databases;
 mod errors;
+pub mod exit_bundle;
 pub mod export;
 pub mod grants;
 pub mod link;
@@ -27,6 +28,7 @@ use sqlx::{
     ConnectOptions as _,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
+use tokio::sync::watch;
 
 pub(crate) use self::errors::{Discreet, OBJECT_IN_USE, is_unavailable};
 pub use self::{
@@ -98,8 +100,13 @@ pub fn unhurried_pool(options: PgConnectOptions) -> PgPool {
 }
 
 /// Gives connections to come the password that the file holds by then, until dropped. The database got a new one when its
-/// Secret was lost; without this every process that was there before would be shut out until it is started again.
-pub async fn follow_password<R: DefaultRole>(pool: PgPool, database: args::Database<R>) {
+/// Secret was lost; without this every process that was there before would be shut out until it is started again. `login` holds it
+/// for those who connect without the pool.
+pub async fn follow_password<R: DefaultRole>(
+    pool: PgPool,
+    login: watch::Sender<Login>,
+    database: args::Database<R>,
+) {
     let mut known = None;
     loop {
         match Login::read(&database).await {
@@ -108,6 +115,7 @@ pub async fn follow_password<R: DefaultRole>(pool: PgPool, database: args::Datab
                     tracing::info!("database.password_changed");
                 }
                 pool.set_connect_options(bounded(now.options()));
+                login.send_replace(now.clone());
                 known = Some(now);
             }
             Ok(_) => {}
@@ -160,8 +168,9 @@ mod tests {
         let flags = ["--database-host", "127.0.0.1", "--database-port", &port, "--database-password-file"];
         let words = std::iter::once("test").chain(flags).chain([file.to_str().unwrap()]);
         let database = Arguments::parse_from(words).database;
-        let pool = pool(connect_options(&database).await.unwrap(), 1);
-        let following = tokio::spawn(follow_password(pool.clone(), database));
+        let (login, known) = watch::channel(Login::read(&database).await.unwrap());
+        let pool = pool(known.borrow().options(), 1);
+        let following = tokio::spawn(follow_password(pool.clone(), login, database));
         let next = async || tokio::join!(offered(&server), pool.acquire()).0;
 
         assert_eq!(next().await, "first");
@@ -169,6 +178,7 @@ mod tests {
         for changed in ["second", "third"] {
             std::fs::write(&file, format!("{changed}\n")).unwrap();
             timeout(Duration::from_secs(10), async { while next().await != changed {} }).await.unwrap();
+            assert_eq!(known.borrow().password.as_deref(), Some(changed));
         }
         // A file that is away for a moment takes nothing away.
         std::fs::remove_file(&file).unwrap();

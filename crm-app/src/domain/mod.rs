@@ -42,6 +42,9 @@ pub enum Invalid {
     /// Refers to something that is not there.
     #[error("unknown")]
     Unknown,
+    /// Not the secret that it should be.
+    #[error("wrong")]
+    Wrong,
 }
 
 impl Invalid {
@@ -56,6 +59,7 @@ impl Invalid {
             Self::Range => "range",
             Self::Common => "common",
             Self::Unknown => "unknown",
+            Self::Wrong => "wrong",
         }
     }
 }

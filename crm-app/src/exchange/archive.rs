@@ -117,7 +117,8 @@ impl<O: Output> Archive<O> {
         if PORTION <= self.portion.len() { self.hand_on().await } else { Ok(()) }
     }
 
-    async fn hand_on(&mut self) -> Result<(), Problem> {
+    /// Hands on what there is by now.
+    pub(super) async fn hand_on(&mut self) -> Result<(), Problem> {
         let portion = mem::replace(&mut self.portion, Vec::with_capacity(PORTION));
         self.output.take(portion.into()).await
     }

@@ -15,7 +15,7 @@ use super::{
     tables::{ROWS_NOT_DUMPED, TABLES, TABLES_LEFT_OUT, Table},
 };
 use crate::{
-    backup::{self, Problem, Programs, Running, Tenant},
+    backup::{self, Problem, Programs, Running},
     db::{
         Login,
         audit::{self, Verdict},
@@ -41,12 +41,22 @@ const FILES: [(&str, &str); 4] = [
     ("database/restore.sh", include_str!("bundle/restore.sh")),
 ];
 
+/// Whose data a bundle holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Whose {
+    /// Name of the Tenant.
+    pub name: String,
+    /// Its uid, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
 /// What is exported.
 pub struct Plan {
     /// The database, as a role that may read all of it.
     pub database: Login,
     /// Whose data it is.
-    pub tenant: Tenant,
+    pub tenant: Whose,
     /// The CRM's image, as others can get it.
     pub image: String,
     /// Who the tenant is.
@@ -85,11 +95,13 @@ pub(crate) async fn write<O: Output>(
     let taken_at = snapshot.taken_at;
     let mut archive = Archive::new(output, name(&plan.tenant.name, taken_at), taken_at);
 
-    let compose = COMPOSE.replace("{{image}}", &plan.image);
+    let compose = COMPOSE.replace("{{image}}", &plan.image).replace("{{tenant}}", &plan.tenant.name);
     for (path, text) in FILES.into_iter().chain([("compose.yaml", compose.as_str())]) {
         archive.add(path, text.as_bytes()).await?;
     }
     add_json(&mut archive, "entitlement.json", &own(&plan.entitlement)).await?;
+    // Whoever waits sees that it has begun, however long the dump keeps silent.
+    archive.hand_on().await?;
     dump(plan, &snapshot.name, &mut archive).await?;
     for table in TABLES {
         open_file(&mut snapshot, table, Form::Csv, &mut archive).await?;

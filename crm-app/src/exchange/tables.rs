@@ -88,6 +88,7 @@ pub const TABLES: &[Table] = &[
 
 /// The tables that are not, neither in open files nor, but for the last, in the dump.
 pub const TABLES_LEFT_OUT: &[LeftOut] = &[
+    LeftOut { name: "exit_link", why: "links by which such a bundle is fetched hold only here" },
     LeftOut { name: "one_time_link", why: "links that let people in hold only here" },
     LeftOut { name: "rate_limit", why: "about requests of the last minutes" },
     LeftOut { name: "session", why: "who is signed in here is not signed in elsewhere" },
@@ -95,4 +96,4 @@ pub const TABLES_LEFT_OUT: &[LeftOut] = &[
 ];
 
 /// Tables whose rows the dump leaves out; the tables themselves are in it.
-pub(super) const ROWS_NOT_DUMPED: [&str; 3] = ["one_time_link", "rate_limit", "session"];
+pub(super) const ROWS_NOT_DUMPED: [&str; 4] = ["exit_link", "one_time_link", "rate_limit", "session"];

@@ -9,17 +9,19 @@ use axum::Router;
 use crm_app::{
     app::{self, App},
     auth::{password::Passwords, token::Token},
+    backup::Programs,
     clock::Clock,
     command::{migrate, read_first_sign_in},
     db::{self, schema},
     entitlement::{Entitlement, Profile, State},
+    exchange::download::{self, Origin, Source},
     metrics::Metrics,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::{client::Client, database::Database};
+use crate::{bundle::IMAGE, client::Client, database::Database, door::TENANT};
 
 pub const PASSWORD: &str = "correct horse";
 pub const ADMIN: &str = "fang@acme.example";
@@ -53,6 +55,12 @@ impl TestApp {
             clock,
             passwords: Arc::new(Passwords::default()),
             public_url: Arc::new("http://acme.crm.localhost:8080".parse().unwrap()),
+            exit: Source {
+                login: watch::channel(database.login("crm_app")).1,
+                origin: Some(Origin { tenant: TENANT.to_owned(), image: IMAGE.to_owned() }),
+                programs: Programs::default(),
+                patience: download::PATIENCE,
+            },
             metrics: Metrics::new().unwrap(),
         };
         Self { router: app::router(app.clone()), app, database, first_token, now, entitlement }
@@ -67,6 +75,13 @@ impl TestApp {
     pub fn stranger_to(&self, database: &Database) -> Client {
         let db = db::pool(database.options("crm_app"), 5);
         Client::new(app::router(App { db, ..self.app.clone() }))
+    }
+
+    /// The same application, making exit bundles in another way.
+    pub fn router_with(&self, change: impl FnOnce(&mut Source)) -> Router {
+        let mut app = self.app.clone();
+        change(&mut app.exit);
+        app::router(app)
     }
 
     /// The first administrator, signed in by the link.

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Method, Request, header},
+    http::{HeaderMap, Method, Request, Response, header},
 };
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -102,6 +102,17 @@ impl Client {
         self.raw(request.unwrap()).await
     }
 
+    /// The same person, before another application.
+    pub fn at(&self, router: Router) -> Self {
+        Self { router, ..self.clone() }
+    }
+
+    /// The answer with a body that nobody has read yet.
+    pub async fn open(&self, path: &str) -> Response<Body> {
+        let request = self.request(&Method::GET, path).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, None).await
     }
@@ -156,6 +167,16 @@ impl Client {
 
     pub async fn new_link(&self, id: &str) -> Reply {
         self.send(Method::POST, &format!("/api/v1/users/{id}/link"), None).await
+    }
+
+    pub async fn new_exit_link(&self, password: &str) -> Reply {
+        self.post("/api/v1/exit-bundle", json!({"password": password})).await
+    }
+
+    /// A link to an exit bundle that must be given.
+    pub async fn exit_link(&self) -> String {
+        let given = self.new_exit_link(crate::app::PASSWORD).await.expect(201);
+        given["link"].as_str().unwrap().to_owned()
     }
 
     pub async fn create_company(&self, company: Value) -> Reply {

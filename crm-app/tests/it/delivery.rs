@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use crate::{
+    bundle::{Bundle, plan, workspace},
     door::{FakeDoor, Fault, WITHIN},
-    export::{Bundle, plan, workspace},
     pod::{Pod, output},
     vault::{self, Gate, Keys},
 };

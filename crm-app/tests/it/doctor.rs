@@ -38,7 +38,7 @@ async fn damage_is_found_where_it_is(#[case] damage: &'static str, #[case] check
 async fn an_old_schema_is_a_finding() {
     let app = TestApp::start().await;
     let db = app.database.superuser_pool().await;
-    sqlx::raw_sql("delete from crm.schema_migration where version = 3").execute(&db).await.unwrap();
+    sqlx::raw_sql("delete from crm.schema_migration where version = 4").execute(&db).await.unwrap();
     assert_eq!(findings(&app).await, [("schema", 1)]);
 }
 

@@ -1,141 +1,24 @@
 //! `crm-app export`: what is in an exit bundle, and what is not.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{collections::BTreeSet, fs};
 
 use crm_app::{
-    backup::{Deadline, Outcome, Problem, Programs, Tenant},
-    entitlement::Entitlement,
+    backup::Outcome,
     exchange::{
-        bundle::Plan,
         file::export,
         tables::{TABLES, TABLES_LEFT_OUT},
     },
 };
-use rstest::rstest;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolCopyExt as _};
-use tokio::{process::Command, time::timeout};
 use uuid::Uuid;
 
 use crate::{
-    app::TestApp,
-    database::Database,
-    door::{TENANT, UID, WITHIN},
-    pod::output,
+    bundle::{AWKWARD, Bundle, IMAGE, plan, workspace},
+    door::{TENANT, UID},
     vault::{self, Gate},
 };
-
-pub const IMAGE: &str = "registry.example.com/tenantry/crm:0.1.0";
-/// What a spreadsheet or a shell may take for something else.
-const AWKWARD: &str = "杭州 \"示例\", 'Ltd'; =1+1 \\N \\. €";
-
-/// An exit bundle, extracted.
-pub struct Bundle {
-    folder: tempfile::TempDir,
-    /// What the command reported.
-    pub report: Value,
-}
-
-impl Bundle {
-    /// By the command, and by `unzip`.
-    pub async fn of(database: &Database) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ended = output(command(database, folder.path())).await;
-        assert!(ended.status.success(), "{ended:?}");
-        Self::extracted(folder)
-    }
-
-    /// From `crm.zip` in a folder with the report.
-    pub fn extracted(folder: tempfile::TempDir) -> Self {
-        let mut unzip = std::process::Command::new("unzip");
-        let unzip = unzip.args(["-q", "crm.zip"]).current_dir(&folder).output().unwrap();
-        assert!(unzip.status.success(), "{unzip:?}");
-        let report = serde_json::from_slice(&fs::read(folder.path().join("report")).unwrap()).unwrap();
-        Self { folder, report }
-    }
-
-    /// The one folder in the archive.
-    pub fn path(&self) -> PathBuf {
-        let folders = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
-        let [folder] = folders.as_slice() else { panic!("{folders:?}") };
-        folder.clone()
-    }
-
-    pub fn text(&self, file: &str) -> String {
-        fs::read_to_string(self.path().join(file)).unwrap()
-    }
-
-    pub fn json(&self, file: &str) -> Value {
-        serde_json::from_str(&self.text(file)).unwrap()
-    }
-
-    fn lines(&self, table: &str) -> Vec<Value> {
-        let text = self.text(&format!("data/{table}.jsonl"));
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The dump, as SQL.
-    fn dump(&self) -> String {
-        let dump = self.path().join("database/crm.dump");
-        let sql = std::process::Command::new("pg_restore").arg("--file=-").arg(dump).output().unwrap();
-        assert!(sql.status.success());
-        String::from_utf8(sql.stdout).unwrap()
-    }
-}
-
-/// Writes `crm.zip` and `report` into the folder.
-fn command(database: &Database, folder: &Path) -> Command {
-    let login = database.login("crm_backup");
-    for (file, text) in [("password", "crm-app-tests\n"), ("report", ""), ("entitlement", &entitlement())] {
-        fs::write(folder.join(file), text).unwrap();
-    }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-app"));
-    command.args(["export", "--deadline", "60s", "--tenant", TENANT, "--tenant-uid", UID, "--image", IMAGE]);
-    command.args(["--database-host", &login.host, "--database-port", &login.port.to_string()]);
-    command.args(["--database-name", &login.database, "--database-password-file", "password"]);
-    command.args(["--entitlement-config", "entitlement", "--output", "crm.zip", "--report", "report"]);
-    command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
-
-/// As the operator writes it.
-pub fn entitlement() -> String {
-    let profile = json!({"displayName": "杭州艾克米", "locale": "zh-CN", "timeZone": "Asia/Shanghai", "currency": "CNY"});
-    json!({"revision": 7, "state": "ReadOnly", "seats": 10, "profile": profile}).to_string()
-}
-
-pub fn plan(database: &Database) -> Plan {
-    Plan {
-        database: database.login("crm_backup"),
-        tenant: Tenant { name: TENANT.to_owned(), uid: UID.to_owned() },
-        image: IMAGE.to_owned(),
-        entitlement: Entitlement::none(),
-        programs: Programs::default(),
-    }
-}
-
-/// With people, companies, a session and an open link.
-pub async fn workspace() -> TestApp {
-    let app = TestApp::start().await;
-    let admin = app.admin().await;
-    app.member(&admin, "li@acme.example").await;
-    let invited = json!({"name": "韩梅梅", "email": "han@acme.example", "role": "member"});
-    admin.create_user(invited).await.expect(201);
-    let company =
-        json!({"name": AWKWARD, "address": "", "annualRevenue": "1234567.89", "phone": "+86 571 8888 6666"});
-    let company = admin.create_company(company).await.expect(201);
-    let id: Uuid = company["id"].as_str().unwrap().parse().unwrap();
-    admin.update_company(id, 1, json!({"level": "A", "industry": "茶叶"})).await.expect(200);
-    app
-}
 
 #[tokio::test]
 async fn the_manifest_describes_everything_and_the_report_the_manifest() {
@@ -350,61 +233,4 @@ async fn a_broken_audit_chain_is_exported_and_said_to_be() {
     crate::database::execute_as_superuser(&app.database, broken).await;
     let bundle = Bundle::of(&app.database).await;
     assert_eq!(bundle.json("manifest.json")["audit"], json!({"brokenAt": 2}));
-}
-
-/// What was there before stays, and nothing half is left.
-#[rstest]
-#[case::rights("permission denied for table company", Problem::DumpFailed { status: Some(1), sqlstate: Some("42501") })]
-#[case::unknown_words("something else", Problem::DumpFailed { status: Some(1), sqlstate: None })]
-#[tokio::test]
-async fn a_dump_that_ends_badly_is_no_bundle(#[case] words: &str, #[case] problem: Problem) {
-    let app = workspace().await;
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("crm.zip"), "the one before").unwrap();
-    let failing = format!("head -c 300000 /dev/urandom; echo 'pg_dump: error: {words}' >&2; exit 1");
-    let mut plan = plan(&app.database);
-    plan.programs.dump = vault::script(folder.path(), "pg_dump", &failing);
-    assert_eq!(export(&plan, &folder.path().join("crm.zip"), vault::soon()).await, Err(problem));
-    assert_eq!(fs::read_to_string(folder.path().join("crm.zip")).unwrap(), "the one before");
-    assert!(!folder.path().join("crm.zip.partial").exists());
-}
-
-#[tokio::test]
-async fn what_cannot_be_written_or_read_is_named() {
-    let app = workspace().await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut plan = plan(&app.database);
-    std::os::unix::fs::symlink("/dev/full", folder.path().join("crm.zip.partial")).unwrap();
-    let path = folder.path().join("crm.zip");
-    assert_eq!(export(&plan, &path, vault::soon()).await, Err(Problem::OutputFull));
-    let nowhere = folder.path().join("nowhere/crm.zip");
-    assert_eq!(export(&plan, &nowhere, vault::soon()).await, Err(Problem::OutputUnwritable));
-    let empty = Database::create().await;
-    plan.database = empty.login("crm_backup");
-    assert_eq!(export(&plan, &path, vault::soon()).await, Err(Problem::NotMigrated));
-    plan.database.port = 1;
-    let deadline = Deadline::within(std::time::Duration::from_secs(5));
-    assert_eq!(export(&plan, &path, deadline).await, Err(Problem::DatabaseUnreachable { sqlstate: None }));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-#[tokio::test]
-async fn sigterm_leaves_no_half_bundle() {
-    let app = workspace().await;
-    let folder = tempfile::tempdir().unwrap();
-    let gate = Gate::new(folder.path());
-    let programs = folder.path().join("programs");
-    fs::create_dir(&programs).unwrap();
-    vault::script(&programs, "pg_dump", &gate.before("exit 1"));
-    let mut command = command(&app.database, folder.path());
-    command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
-    let mut running = command.spawn().unwrap();
-    gate.reached().await;
-    assert!(folder.path().join("crm.zip.partial").exists());
-    let pid = Pid::from_raw(i32::try_from(running.id().unwrap()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
-    let ended = timeout(WITHIN, running.wait()).await.expect("SIGTERM does not end it").unwrap();
-    assert_eq!(ended.code(), Some(1));
-    assert_eq!(fs::read_to_string(folder.path().join("report")).unwrap(), r#"{"code":"Interrupted"}"#);
-    assert!(!folder.path().join("crm.zip.partial").exists() && !folder.path().join("crm.zip").exists());
 }

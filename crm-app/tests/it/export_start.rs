@@ -18,8 +18,8 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     app::{ADMIN, PASSWORD, TestApp},
+    bundle::{Bundle, IMAGE},
     door::WITHIN,
-    export::{Bundle, IMAGE},
 };
 
 /// As browsers know it.

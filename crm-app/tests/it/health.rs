@@ -22,7 +22,7 @@ async fn ready_means_that_somebody_can_sign_in() {
     assert_eq!(management.get("/livez").await.status, 200);
     assert_eq!(management.get("/readyz").await.status, 200);
     let db = app.database.superuser_pool().await;
-    let newest = "update crm.schema_migration set version = version + 1000 where version = 3";
+    let newest = "update crm.schema_migration set version = version + 1000 where version = 4";
     sqlx::raw_sql(newest).execute(&db).await.unwrap();
     assert_eq!(management.get("/readyz").await.status, 200, "a newer schema is fine");
     sqlx::raw_sql("truncate crm.app_user cascade").execute(&db).await.unwrap();
@@ -177,7 +177,7 @@ async fn the_program_migrates_and_reports() {
         command.arg("--report").arg(&report).stdout(Stdio::null()).status().unwrap()
     };
     assert!(run(&options.get_port().to_string(), "60s").success());
-    assert_eq!(fs::read_to_string(&report).unwrap(), r#"{"code":"Migrated","schemaVersion":3}"#);
+    assert_eq!(fs::read_to_string(&report).unwrap(), r#"{"code":"Migrated","schemaVersion":4}"#);
     assert_eq!(run("1", "200ms").code(), Some(1));
     assert_eq!(fs::read_to_string(&report).unwrap(), r#"{"code":"DatabaseUnreachable"}"#);
 }

@@ -12,6 +12,7 @@
 )]
 
 mod app;
+mod bundle;
 mod catalogue;
 mod client;
 mod database;
@@ -32,7 +33,10 @@ mod doctor;
 mod drill;
 mod drill_killed;
 mod drop_killed;
+mod exit_bundle;
+mod exit_bundle_faults;
 mod export;
+mod export_faults;
 mod export_killed;
 mod export_start;
 mod fresh;

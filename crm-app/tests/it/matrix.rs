@@ -15,9 +15,10 @@ use crate::{
 };
 
 /// Only administrators may.
-const FOR_ADMINISTRATORS: [&str; 3] = ["inviteUser", "updateUser", "newUserLink"];
+const FOR_ADMINISTRATORS: [&str; 5] =
+    ["inviteUser", "updateUser", "newUserLink", "newExitLink", "fetchExitBundle"];
 /// Work in a read-only workspace although they are unsafe; so does signing out, which the test does last.
-const WHEN_READ_ONLY: [&str; 3] = ["signIn", "spendLink", "inspectLink"];
+const WHEN_READ_ONLY: [&str; 4] = ["signIn", "spendLink", "inspectLink", "newExitLink"];
 
 struct Operation {
     id: String,

@@ -81,10 +81,10 @@ impl Pod {
         let login = database.login("crm_backup");
         let mut command = self.command("export", door);
         command.args(["--database-host", &login.host, "--database-port", &login.port.to_string()]);
-        command.args(["--database-name", &login.database, "--image", crate::export::IMAGE]);
+        command.args(["--database-name", &login.database, "--image", crate::bundle::IMAGE]);
         command.arg("--database-password-file").arg(self.file("password"));
         command.arg("--recipients-file").arg(self.file("recipients"));
-        fs::write(self.file("entitlement"), crate::export::entitlement()).unwrap();
+        fs::write(self.file("entitlement"), crate::bundle::entitlement()).unwrap();
         command.arg("--entitlement-config").arg(self.file("entitlement"));
         command
     }

@@ -10,6 +10,7 @@ const WelcomePage = lazy(() => import('./features/session/welcome-page'));
 const CompanyListPage = lazy(() => import('./features/companies/list-page'));
 const CompanyPage = lazy(() => import('./features/companies/record-page'));
 const UsersPage = lazy(() => import('./features/users/users-page'));
+const ExportPage = lazy(() => import('./features/export/export-page'));
 
 export function Routes() {
   const [location, navigate] = useLocation();
@@ -63,6 +64,7 @@ function Pages() {
       <Route path="/companies" component={CompanyListPage} />
       <Route path="/companies/:id">{({ id }) => <CompanyPage key={id} id={id} />}</Route>
       <Route path="/users" component={UsersPage} />
+      <Route path="/export" component={ExportPage} />
       <Route component={NotFound} />
     </Switch>
   );

@@ -70,7 +70,8 @@ async function serveApi(world, request, response, url) {
   try {
     const body = await readJson(request);
     const call = { method: request.method ?? 'GET', path: url.pathname.slice('/api/v1'.length), params: url.searchParams, body, request };
-    const { status = 200, json, cookie } = answer(world, call);
+    const { status = 200, json, cookie, archive } = answer(world, call);
+    if (archive !== undefined) return void sendArchive(response, archive);
     response.writeHead(status, {
       'Content-Type': 'application/json',
       'Cache-Control': 'no-store',
@@ -84,10 +85,17 @@ async function serveApi(world, request, response, url) {
   }
 }
 
+/** As the real one: without its length. @param {Response} response @param {Buffer} archive */
+function sendArchive(response, archive) {
+  const disposition = 'attachment; filename="crm-acme-20261122T010000Z.zip"';
+  response.writeHead(200, { 'Content-Type': 'application/zip', 'Content-Disposition': disposition, 'Cache-Control': 'no-store' });
+  response.end(archive);
+}
+
 /**
  * @param {World} world
  * @param {{ method: string, path: string, params: URLSearchParams, body: any, request: Request }} call
- * @returns {{ status?: number, json?: unknown, cookie?: string }}
+ * @returns {{ status?: number, json?: unknown, cookie?: string, archive?: Buffer }}
  */
 function answer(world, { method, path, params, body, request }) {
   const route = `${method} ${path}`;
@@ -100,6 +108,8 @@ function answer(world, { method, path, params, body, request }) {
   if (method !== 'GET' && request.headers['x-csrf-token'] !== csrfToken) throw new Refusal('forbidden', 403);
   if (route === 'GET /session') return { json: world.sessionOf(user, csrfToken) };
   if (route === 'DELETE /session') return { status: 204, cookie: '' };
+  if (route === 'POST /exit-bundle') return { status: 201, json: world.newExitLink(user, body.password) };
+  if (route === 'GET /exit-bundle') return { archive: world.exitBundle(params.get('token') ?? '') };
   if (method !== 'GET' && world.workspace.state === 'ReadOnly') throw new Refusal('read-only', 403);
 
   if (route === 'GET /companies') return { json: world.listCompanies(params) };

@@ -34,6 +34,9 @@ export class World {
   sessions = new Map();
   /** @type {Map<string, string>} One-time token → user. */
   links = new Map();
+  /** @type {Set<string>} */
+  exitLinks = new Set();
+  isExporting = false;
   /** @type {Map<string, MockCompany>} */
   companies = new Map();
   /** @type {Map<string, object[]>} */
@@ -112,6 +115,21 @@ export class World {
     const user = this.users.find((candidate) => candidate.email === email && candidate.status === 'active');
     if (user === undefined || user.password !== password) throw new Refusal('unauthorized', 401);
     return user;
+  }
+
+  /** @param {MockUser} user @param {string} password */
+  newExitLink(user, password) {
+    if (user.password !== password) throw invalid('/password', 'wrong');
+    if (this.isExporting) throw new Refusal('export-running', 409);
+    const token = randomUUID();
+    this.exitLinks.add(token);
+    return { link: `/api/v1/exit-bundle?token=${token}`, expiresAt: ago(-5 / 1440) };
+  }
+
+  /** An archive of nothing. @param {string} token */
+  exitBundle(token) {
+    if (!this.exitLinks.delete(token)) throw new Refusal('link-invalid', 410);
+    return Buffer.concat([Buffer.from('PK\x05\x06'), Buffer.alloc(18)]);
   }
 
   /** @param {string} token */

@@ -17,6 +17,7 @@ export async function onTheMock(session, world, step) {
   await step('a list of real length, sorted by name from the address', () => longList(session, world, page));
   await step('read-only is said before anything fails', () => readOnly(session, world, page));
   await step('no seat left is said before anything fails', () => fullHouse(session, world, page));
+  await step('everything can be exported although read-only, one at a time, in both languages', () => exports(session, world, page));
   await step('a page that was left stands where it was left', () => scrollMemory(page));
   await step('a new version is offered, and taken when asked', () => newVersion(world, page));
   await step('an ended session leads to sign-in and back to the same page', () => endedSession(world, page));
@@ -83,6 +84,41 @@ async function fullHouse(session, world, page) {
   expect(await page.getByRole('button', { name: '邀请成员' }).isDisabled(), 'inviting should be impossible');
   await session.shoot(page, 'people-full-desk-light');
   world.workspace.seats = 5;
+}
+
+/** @param {Session} session @param {World} world @param {Page} page */
+async function exports(session, world, page) {
+  world.workspace.state = 'ReadOnly';
+  world.isExporting = true;
+  await page.goto('/export');
+  await page.getByLabel('登录密码').fill(world.users[0]?.password ?? '');
+  await page.getByRole('button', { name: '导出并下载' }).click();
+  await page.getByRole('alert').getByText('已经有一份导出正在下载').waitFor();
+  await session.shoot(page, 'export-running-desk-light');
+  world.isExporting = false;
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: '导出并下载' }).click();
+  await download;
+  await page.getByText('下载已经开始').waitFor();
+  await page.getByRole('button', { name: '账户与设置' }).click();
+  await page.getByRole('menuitemradio', { name: 'English' }).click();
+  await page.keyboard.press('Escape');
+  for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+    await page.emulateMedia({ colorScheme });
+    await page.locator(`html[data-theme=${colorScheme}]`).waitFor();
+    for (const [name, size] of /** @type {const} */ ([['desk', DESK], ['phone', PHONE]])) {
+      await page.setViewportSize(size);
+      await page.getByRole('button', { name: 'Export and download' }).waitFor();
+      await session.shoot(page, `export-english-${name}-${colorScheme}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize(DESK);
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await page.getByRole('menuitemradio', { name: '简体中文' }).click();
+  await page.keyboard.press('Escape');
+  world.workspace.state = 'Active';
+  await page.reload();
 }
 
 /** @param {Page} page */

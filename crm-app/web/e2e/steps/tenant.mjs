@@ -1,5 +1,6 @@
 // @ts-check
 // What any fresh tenant must do: from the one-time link to the first customer, found again, and open without network.
+import { readFile } from 'node:fs/promises';
 import { expect, expectEqual } from '../expect.mjs';
 import { PHONE } from '../session.mjs';
 
@@ -25,6 +26,7 @@ export async function onATenant(session, step) {
   await step('finds it by 示例, and asks the server only when the word is composed', () => search(session, page));
   await step('edits merge with a colleague’s, and the same field asks', () => conflict(session, page));
   await step('people: invites by a link and deactivates', () => people(session, page));
+  await step('takes everything along in one archive', () => exportAll(session, page));
   await step('reloads without network and shows the shell', () => offline(session, page));
   await step('speaks English and goes dark', () => looks(session, page));
   await step('fits a phone', () => phone(session, page));
@@ -217,6 +219,27 @@ async function people(session, page) {
 }
 
 /** @param {Session} session @param {Page} page */
+async function exportAll(session, page) {
+  await page.getByRole('button', { name: '账户与设置' }).click();
+  await page.getByRole('menuitem', { name: '导出全部数据' }).click();
+  await page.getByRole('heading', { level: 1, name: '导出全部数据' }).waitFor();
+  const password = page.getByLabel('登录密码');
+  const submit = page.getByRole('button', { name: '导出并下载' });
+  await password.fill('not the password');
+  await submit.click();
+  await page.getByText('密码不对，请再试').waitFor();
+  await session.checkAccessibility(page, 'export');
+  await password.fill(PASSWORD);
+  const [file] = await Promise.all([page.waitForEvent('download'), submit.click()]);
+  await page.getByText('下载已经开始').waitFor();
+  expect(/^crm-[a-z0-9-]+-\d{8}T\d{6}Z\.zip$/.test(file.suggestedFilename()), `the archive is called ${file.suggestedFilename()}`);
+  const archive = await readFile(await file.path());
+  // Its directory stands at its end: without that it broke off.
+  expectEqual(archive.subarray(-22, -18).toString('latin1'), 'PK\x05\x06', 'the end of the archive');
+  await session.shoot(page, 'export-started-desk-light');
+}
+
+/** @param {Session} session @param {Page} page */
 async function offline(session, page) {
   await page.goto('/companies');
   await page.getByRole('link', { name: COMPANY }).waitFor();
@@ -287,6 +310,11 @@ async function phone(session, page) {
   await session.shoot(small, 'company-phone-light');
   await small.emulateMedia({ colorScheme: 'dark' });
   await session.shoot(small, 'company-phone-dark');
+  await small.emulateMedia({ colorScheme: 'light' });
+  await small.goto('/export');
+  await small.getByRole('button', { name: '导出并下载' }).waitFor();
+  await checkTouchTargets(small);
+  await session.shoot(small, 'export-phone-light');
   await context.close();
 }
 

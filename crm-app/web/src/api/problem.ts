@@ -17,6 +17,8 @@ const KNOWN: Record<ServerProblemType, true> = {
   stale: true,
   'seat-limit': true,
   'link-invalid': true,
+  'export-running': true,
+  'export-unavailable': true,
   'rate-limited': true,
   internal: true,
   unavailable: true,

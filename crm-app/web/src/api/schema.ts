@@ -57,6 +57,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/exit-bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetches the exit bundle, one at a time. The answer has no length, and one that breaks off is no bundle (administrators,
+         *     also when read-only).
+         */
+        get: operations["fetchExitBundle"];
+        put?: never;
+        /**
+         * Makes a link by which the exit bundle, all of the workspace's data in one archive, is fetched once; an older one stops
+         *     working (administrators, also when read-only).
+         */
+        post: operations["newExitLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -282,11 +306,26 @@ export interface components {
             /** @description 1 to 200 characters. */
             name?: string;
         };
+        /** @description The password of the one who is signed in. */
+        Confirmation: {
+            /** Format: password */
+            password: string;
+        };
         /** @description Address and password. */
         Credentials: {
             email: string;
             /** Format: password */
             password: string;
+        };
+        /** @description By which the bundle is fetched, once. */
+        ExitLink: {
+            /** Format: date-time */
+            expiresAt: string;
+            /**
+             * @description Path and query.
+             * @example /api/v1/exit-bundle?token=token
+             */
+            link: string;
         };
         /** @description A field that cannot be accepted. */
         FieldError: {
@@ -382,7 +421,7 @@ export interface components {
          * @description The kind of a problem: stable words that clients act on.
          * @enum {string}
          */
-        ProblemType: "unauthorized" | "forbidden" | "read-only" | "not-found" | "invalid" | "conflict" | "stale" | "seat-limit" | "link-invalid" | "rate-limited" | "internal" | "unavailable";
+        ProblemType: "unauthorized" | "forbidden" | "read-only" | "not-found" | "invalid" | "conflict" | "stale" | "seat-limit" | "link-invalid" | "export-running" | "export-unavailable" | "rate-limited" | "internal" | "unavailable";
         /** @description The workspace, from outside. */
         PublicWorkspace: {
             displayName: string;
@@ -630,6 +669,69 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    fetchExitBundle: {
+        parameters: {
+            query: {
+                /** @description As it stands in the link. */
+                token: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": number[];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newExitLink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirmation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExitLink"];
                 };
             };
             /** @description What went wrong */

@@ -7,6 +7,7 @@ export type AuditEntry = Schemas['AuditEntry'];
 export type Company = Schemas['Company'];
 export type CompanyPatch = Schemas['CompanyPatch'];
 export type CompanySort = NonNullable<NonNullable<operations['listCompanies']['parameters']['query']>['sort']>;
+export type ExitLink = Schemas['ExitLink'];
 export type InvitedUser = Schemas['InvitedUser'];
 export type Level = Schemas['Level'];
 export type LinkInfo = Schemas['LinkInfo'];

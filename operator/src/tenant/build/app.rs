@@ -79,6 +79,9 @@ fn pod(tenant: &ValidTenant, release: &ValidRelease, pull_secrets: &[String]) ->
             ("--database-password-file", "/run/secrets/database/password"),
             ("--entitlement-config", "/run/entitlement/config.json"),
             ("--entitlement-annotation", "/run/entitlement/annotation.json"),
+            // For exit bundles. Without the uid: a Tenant that comes back from Git has another, and restarts nothing.
+            ("--tenant", tenant.name.as_str()),
+            ("--image", &release.image),
         ],
     ));
     container.ports =

@@ -1,4 +1,5 @@
-import { Keyboard, LogOut } from 'lucide-react';
+import { Download, Keyboard, LogOut } from 'lucide-react';
+import { useLocation } from 'wouter';
 import { LOCALES } from '../../i18n';
 import { useI18n } from '../../i18n/context';
 import { Menu, MenuChoice, MenuItem, MenuSeparator } from '../../ui/menu';
@@ -15,6 +16,7 @@ export default function AccountMenu({ look, onShowShortcuts }: { look: AccountLo
   const theme = useTheme();
   const signOut = useSignOut();
   const toast = useToast();
+  const [, navigate] = useLocation();
 
   return (
     <Menu side="top" align={look === 'side' ? 'start' : 'end'} isOpenAtFirst trigger={<AccountTrigger look={look} />}>
@@ -36,6 +38,12 @@ export default function AccountMenu({ look, onShowShortcuts }: { look: AccountLo
         onChange={theme.choose}
       />
       <MenuSeparator />
+      {session.user.role === 'admin' ? (
+        <MenuItem onSelect={() => navigate('/export')}>
+          <Download aria-hidden className="size-4 text-muted" strokeWidth={1.75} />
+          {t('export.title')}
+        </MenuItem>
+      ) : null}
       {look === 'side' ? (
         <MenuItem onSelect={onShowShortcuts}>
           <Keyboard aria-hidden className="size-4 text-muted" strokeWidth={1.75} />
