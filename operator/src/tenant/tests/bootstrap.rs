@@ -107,6 +107,7 @@ async fn before_its_first_start_the_backup_is_restored_and_then_it_is_like_any_o
         "--tenant=old\"",
         UID,
         "--backup=newest\"",
+        "--request=Tenant/uid-acme\"",
         "restore-identity",
     ] {
         assert!(job.contains(words), "{words} is not in {job}");

@@ -112,6 +112,7 @@ async fn the_crm_stops_what_is_there_is_kept_and_the_backup_serves() {
         "--current=crm\"",
         "--volume-size=1073741824\"",
         "--backup=before:1970-01-01T00:00:00Z\"",
+        "--request=TenantRestore/uid-r1\"",
     ];
     for flag in flags {
         assert!(restore.contains(flag), "{flag} in {restore}");
