@@ -8,9 +8,9 @@ use tokio::process::Child;
 
 use crate::{
     app::TestApp,
+    bundle::{Bundle, workspace},
     catalogue::content,
     door::{FakeDoor, Fault},
-    export::{Bundle, workspace},
     killing::{Lock, kill, kill_at_gate, kill_before_report, start, with_program},
     pod::{Pod, output},
     vault::{BackedUp, Gate},
