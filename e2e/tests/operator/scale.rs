@@ -18,7 +18,8 @@ async fn a_fleet_at_rest_costs_no_writes() -> Result<()> {
         restarts: 1,
         secrets: 20,
         secret_bytes: 100_000,
-        neighbours: Extent { blocks: 2, edits: 7 },
+        // Long enough for a tenant that is looked at once a second.
+        neighbours: Extent { blocks: 2, edits: 20 },
     };
     let report = Box::pin(measure(Path::new(EXECUTABLE), "operator", scale)).await?;
     println!("{report}");
@@ -29,7 +30,7 @@ async fn a_fleet_at_rest_costs_no_writes() -> Result<()> {
     // Each figure is of what it says: so many writes make a tenant, and the failing tenant did fail.
     let writes = value("writes for each tenant").unwrap_or_default();
     assert!((25.0..60.0).contains(&writes), "{writes} writes for each tenant");
-    assert!(4.0 < value("how often it failed").unwrap_or_default(), "{figures:#?}");
+    assert!(1.0 <= value("how often it failed").unwrap_or_default(), "{figures:#?}");
     assert!(figures.iter().all(|figure| figure.value.is_finite()), "{figures:#?}");
     Ok(())
 }
