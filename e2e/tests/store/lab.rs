@@ -43,6 +43,8 @@ pub(crate) const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zm
 pub(crate) const CLAIM: &str = "backups";
 /// How often the door looks for what need not be kept.
 pub(crate) const SWEEP_INTERVAL: &str = "1s";
+/// How long the door waits for a store or a client that says nothing.
+const HASTE: &str = "3s";
 /// The stores that work.
 pub(crate) const STORES: [&str; 2] = ["bucket", "volume"];
 
@@ -97,7 +99,7 @@ impl Lab {
         });
         let secrets: Api<Secret> = Api::namespaced(client.clone(), helm::NAMESPACE);
         secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-        let door = Door::start(&control_plane, folder.path(), SWEEP_INTERVAL).await?;
+        let door = Door::start(&control_plane, folder.path(), SWEEP_INTERVAL, HASTE).await?;
         Ok(Self { control_plane, client, storage, folder, door, http: reqwest::Client::new() })
     }
 
@@ -252,7 +254,14 @@ impl Lab {
     /// Starts the door again after it was killed.
     pub(crate) async fn restart_door(&mut self, sweep_interval: &str) -> Result<()> {
         self.kill_door().await?;
-        self.door = Door::start(&self.control_plane, self.folder.path(), sweep_interval).await?;
+        self.door = Door::start(&self.control_plane, self.folder.path(), sweep_interval, HASTE).await?;
+        Ok(())
+    }
+
+    /// Starts the door again, for what is not about stores that are slow: then a disk that is busy is none.
+    pub(crate) async fn restart_patient_door(&mut self) -> Result<()> {
+        self.kill_door().await?;
+        self.door = Door::start(&self.control_plane, self.folder.path(), "1h", "1m").await?;
         Ok(())
     }
 
@@ -307,7 +316,12 @@ pub(crate) struct Door {
 
 impl Door {
     /// Starts a door with the rights that the chart gives it.
-    async fn start(control_plane: &ControlPlane, folder: &Path, sweep_interval: &str) -> Result<Self> {
+    async fn start(
+        control_plane: &ControlPlane,
+        folder: &Path,
+        sweep_interval: &str,
+        patience: &str,
+    ) -> Result<Self> {
         let (address, management) = (free_address()?, free_address()?);
         let log = folder.join("door.log");
         let out = OpenOptions::new().create(true).append(true).open(&log)?;
@@ -317,7 +331,7 @@ impl Door {
             .args(["--listen", &address, "--management", &management])
             .arg("--claims")
             .arg(folder.join("claims"))
-            .args(["--store-timeout", "3s", "--body-timeout", "3s", "--probe-interval", "2s"])
+            .args(["--store-timeout", patience, "--body-timeout", patience, "--probe-interval", "2s"])
             .args(["--drain-timeout", "1s", "--sweep-interval", sweep_interval])
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,operator=debug,kube_client=off")

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use anyhow::Result;
 use bytes::Bytes;
+use e2e::host::wait::{Look, Wait};
 use futures::{StreamExt, stream};
 use reqwest::{Body, Method, StatusCode};
 
 use serde_json::json;
 
 use crate::{
-    lab::{Lab, STORES, ids},
+    lab::{DEADLINE, Lab, STORES, ids},
     past::ago,
 };
 
@@ -20,8 +21,14 @@ const GROWTH: u64 = 32 << 20;
 
 #[tokio::test]
 async fn a_gibibyte_goes_in_and_out_in_bounded_memory() -> Result<()> {
-    let lab = Lab::start().await?;
+    let mut lab = Lab::start().await?;
+    lab.restart_patient_door().await?;
     let acme = lab.tenant("acme", "0b7f8f0e-5a1b-4c3d-9e8f-000000000001").await?;
+    for store in STORES {
+        Wait::new("the store to be opened", DEADLINE)
+            .until(async || Ok(lab.list(&acme, store).await.map(Look::Done)?))
+            .await?;
+    }
     let piece: Bytes = (0..251).cycle().take(1 << 20).collect();
     let before = lab.door.peak_memory()?;
     for store in STORES {
