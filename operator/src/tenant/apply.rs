@@ -103,7 +103,7 @@ async fn apply_children(
                 cluster.apply(seen, &claim),
                 cluster.apply_unwatched(observed.database_init.as_ref(), &database_init),
                 cluster.apply_unwatched(observed.entitlement.as_ref(), &entitlement),
-                ensure_sign_in(ctx, tenant, course, observed),
+                ensure_sign_in(ctx, tenant, course),
                 ensure_pull_secrets(ctx, tenant, observed),
                 ensure_backup_identity(ctx, tenant, observed),
                 restore_key::ensure(ctx, tenant, course),
@@ -190,20 +190,19 @@ async fn ensure_credentials(ctx: &Context, tenant: &ValidTenant, observed: &Obse
 }
 
 /// Made once for each wish, and only for a migration, which is what registers it.
-async fn ensure_sign_in(
-    ctx: &Context,
-    tenant: &ValidTenant,
-    course: &Course,
-    observed: &Observed,
-) -> Result<(), Error> {
-    match &observed.sign_in {
-        _ if course.migration.is_none() => Ok(()),
-        Some(secret) => complete(tenant, &tenant.sign_in_secret, secret, &SIGN_IN_KEYS),
-        None => {
-            let random = SignIn { token: (ctx.random)() };
-            ctx.cluster.create(&build::sign_in(tenant, &random)).await.map_err(Error::Cluster)
-        }
+///
+/// Nobody needs it at any other time, so it is looked for only then.
+async fn ensure_sign_in(ctx: &Context, tenant: &ValidTenant, course: &Course) -> Result<(), Error> {
+    if course.migration.is_none() {
+        return Ok(());
     }
+    let name = &tenant.sign_in_secret;
+    let present: Option<Secret> = ctx.cluster.get(&tenant.namespace, name).await.map_err(Error::Cluster)?;
+    if let Some(secret) = present {
+        return complete(tenant, name, &secret, &SIGN_IN_KEYS);
+    }
+    let random = SignIn { token: (ctx.random)() };
+    ctx.cluster.create(&build::sign_in(tenant, &random)).await.map_err(Error::Cluster)
 }
 
 /// Made once: with another key, the backups that there are could never be read again.

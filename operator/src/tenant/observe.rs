@@ -40,8 +40,6 @@ pub struct Observed {
     pub credentials: Option<Secret>,
     /// The key pair of backups.
     pub backup_identity: Option<Secret>,
-    /// The sign-in link.
-    pub sign_in: Option<Secret>,
     /// Init script and access rules.
     pub database_init: Option<ConfigMap>,
     /// State and limits.
@@ -174,7 +172,6 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
             .map(|release| ValidRelease::of(&release)),
         credentials: None,
         backup_identity: None,
-        sign_in: None,
         database_init: None,
         entitlement: None,
         pull_secrets: Vec::new(),
@@ -185,7 +182,7 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     if observed.namespace == NamespaceState::Ours
         && observed.seen.get(Kind::RoleBinding, names::OPERATOR).is_some()
     {
-        let read = read_by_name(tenant, ctx, &namespace, &mut observed).await;
+        let read = read_by_name(ctx, &namespace, &mut observed).await;
         #[cfg(feature = "mutants")]
         let read = crate::mutants::outcome_of_reading(read);
         read?;
@@ -194,14 +191,7 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     Ok(observed)
 }
 
-async fn read_by_name(
-    tenant: &Tenant,
-    ctx: &Context,
-    namespace: &str,
-    observed: &mut Observed,
-) -> Result<(), Error> {
-    let reissue = tenant.annotations().get(names::REISSUE_SIGN_IN).map(String::as_str);
-    let sign_in = names::sign_in_secret(reissue);
+async fn read_by_name(ctx: &Context, namespace: &str, observed: &mut Observed) -> Result<(), Error> {
     let cluster = &ctx.cluster;
     // A key that was made is needed as long as the tenant lives, whatever the plan says now.
     let has_key = observed.seen.namespace().is_some_and(|(_, facts)| facts.backup_recipient.is_some());
@@ -212,10 +202,9 @@ async fn read_by_name(
         let copy = cluster.get(namespace, name).await?;
         Ok(PullSecret { name: name.clone(), source: None, copy })
     });
-    let (credentials, backup_identity, sign_in, database_init, entitlement, pull_secrets) = tokio::try_join!(
+    let (credentials, backup_identity, database_init, entitlement, pull_secrets) = tokio::try_join!(
         cluster.get(namespace, child::DATABASE_CREDENTIALS),
         backup_identity,
-        cluster.get(namespace, &sign_in),
         cluster.get(namespace, child::DATABASE_INIT),
         cluster.get(namespace, child::ENTITLEMENT),
         futures::future::try_join_all(copies),
@@ -223,7 +212,6 @@ async fn read_by_name(
     .map_err(Error::Cluster)?;
     observed.credentials = credentials;
     observed.backup_identity = backup_identity;
-    observed.sign_in = sign_in;
     observed.database_init = database_init;
     observed.entitlement = entitlement;
     observed.pull_secrets = pull_secrets;
