@@ -18,7 +18,7 @@ use crate::{
         conditions::{self, Verdict, reasons, set_condition},
     },
     cluster::facts::Kind,
-    tenant::{Context, Error},
+    tenant::{Context, Error, unwatched::Unwatched},
 };
 
 #[cfg(not(debug_assertions))]
@@ -58,8 +58,8 @@ pub(crate) fn delete_params(params: DeleteParams) -> DeleteParams {
 }
 
 /// [`Mutant::RemakesSecrets`].
-pub(crate) fn outcome_of_reading(outcome: Result<(), Error>) -> Result<(), Error> {
-    if is(Mutant::RemakesSecrets) { Ok(()) } else { outcome }
+pub(crate) fn outcome_of_reading(outcome: Result<Unwatched, Error>) -> Result<Unwatched, Error> {
+    if is(Mutant::RemakesSecrets) { Ok(outcome.unwrap_or_default()) } else { outcome }
 }
 
 /// [`Mutant::ForgetsPruning`]: whether a child comes to mind.

@@ -20,4 +20,5 @@ mod requests;
 mod restores;
 mod routes;
 mod scale;
+mod starts;
 mod states;

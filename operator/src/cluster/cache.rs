@@ -118,6 +118,13 @@ impl Snapshot {
         self.of_kind(kind).find(|(key, _)| key.name == name).map(|(_, child)| child)
     }
 
+    /// Whether a child is there just as it is wanted: applying it would send nothing.
+    pub fn has<K: ChildKind>(&self, desired: &K) -> Result<bool, serde_json::Error> {
+        let wanted = fingerprint::of_desired(desired)?;
+        let child = self.get(K::KIND, &desired.name_any());
+        Ok(child.is_some_and(|child| !child.deleting && child.fingerprint == wanted))
+    }
+
     /// All children of a kind, in the order of their names.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Child)> {
         self.children

@@ -60,6 +60,11 @@ impl Backoff {
         self.shortened(wait)
     }
 
+    /// Some moment within that time, so that what began together goes on one by one.
+    pub fn scattered(&self, within: Duration) -> Duration {
+        within.mul_f64(1.0 - (self.jitter)().clamp(0.0, 1.0))
+    }
+
     /// All is well again.
     pub fn reset(&self, name: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
@@ -95,6 +100,12 @@ mod tests {
         let backoff = Backoff::new(|| 1.0);
         assert_eq!(backoff.next("acme"), Duration::from_millis(750));
         assert_eq!(backoff.spread(Duration::from_mins(5)), Duration::from_secs(225));
+    }
+
+    #[test]
+    fn what_is_scattered_takes_any_moment_of_the_time() {
+        let at = |jitter| Backoff::new(jitter).scattered(Duration::from_mins(5)).as_secs();
+        assert_eq!([at(|| 0.0), at(|| 0.25), at(|| 1.0)], [300, 225, 0]);
     }
 
     #[test]

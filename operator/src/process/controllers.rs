@@ -39,6 +39,7 @@ use crate::{
     routes::{self, RouteTable},
     tenant::{
         self, Context,
+        first_look::Looked,
         hosts::Ledger,
         requests::{self, Requests},
     },
@@ -237,6 +238,7 @@ fn context(
         now,
         random,
         written: std::sync::Mutex::default(),
+        looked: Looked::default(),
         settings,
     }
 }

@@ -1,30 +1,38 @@
 //! Children → cluster, in the order in which they need each other, and each stage at once.
 
+mod at_rest;
 mod restore_key;
 mod routes;
+mod secrets;
 
 use futures::future::join_all;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ConfigMap, Secret},
+};
 
 use crate::{
     cluster::{
         self, Cluster,
-        cache::Snapshot,
-        facts::{ChildKind, Kind},
+        cache::{Child, Key, Snapshot},
+        facts::{ChildKind, Kind, PodFacts},
         fingerprint,
         http_route::HttpRoute,
     },
     names::{Component, Host, child},
     tenant::{
         Context, Error, bootstrap,
-        build::{self, CREDENTIAL_KEYS, Children, Credentials, SIGN_IN_KEYS, SignIn},
+        build::{self, Children},
         closing,
         course::{self, Course},
         entitlement::{self, Entitlement},
-        observe::{Observed, missing_keys, recipient_in},
+        observe::Observed,
+        unwatched::Unwatched,
         validate::ValidTenant,
     },
 };
+
+pub(super) use at_rest::is_at_rest;
 
 /// Kinds of which anything that we made and no longer want is removed. Never data: no claims, no Secrets.
 const PRUNED: [Kind; 6] = [
@@ -43,15 +51,18 @@ pub(super) async fn apply(
     course: &Course,
     granted: &[Host],
     observed: &Observed,
+    unwatched: &Unwatched,
 ) -> Result<(), Error> {
-    let entitlement = entitlement::next(entitlement::content(tenant), &known_entitlements(observed));
-    let recipient = observed.backup_recipient();
+    let file = unwatched.entitlement.as_ref().and_then(entitlement_in);
+    let known: Vec<_> = file.into_iter().chain(told(&observed.seen)).collect();
+    let entitlement = entitlement::next(entitlement::content(tenant), &known);
+    let recipient = unwatched.backup_recipient(observed);
     let children = build::build(tenant, course, &entitlement, recipient.as_deref(), &ctx.settings)
         .map_err(Error::Encode)?;
     let wanted = wanted(tenant, &children);
     // Many requests at once make a large future; it lives on the heap.
-    Box::pin(apply_children(ctx, tenant, course, observed, children)).await?;
-    hand_over_entitlement(ctx, tenant, &entitlement, observed).await?;
+    Box::pin(apply_children(ctx, tenant, course, &observed.seen, unwatched, children)).await?;
+    hand_over_entitlement(ctx, tenant, &entitlement, &observed.seen).await?;
     remove_superseded(ctx, tenant, course, &observed.seen).await?;
     prune(ctx, tenant, &observed.seen, &PRUNED, &wanted).await?;
     // Last, because others have a say in it: a webhook of an ingress controller must not hold up anything else.
@@ -62,7 +73,8 @@ async fn apply_children(
     ctx: &Context,
     tenant: &ValidTenant,
     course: &Course,
-    observed: &Observed,
+    seen: &Snapshot,
+    unwatched: &Unwatched,
     children: Children,
 ) -> Result<(), Error> {
     // No `..`: a new child that nobody applies does not compile.
@@ -86,11 +98,11 @@ async fn apply_children(
         bootstrap,
         closing,
     } = children;
-    let (cluster, seen) = (&ctx.cluster, &observed.seen);
+    let cluster = &ctx.cluster;
     cluster.apply_namespace(seen, &namespace).await.map_err(Error::Cluster)?;
     cluster.apply(seen, &role_binding).await.map_err(Error::Cluster)?;
     // First of what needs the new rights, and alone: if they have not arrived yet, one request finds out.
-    ensure_credentials(ctx, tenant, observed).await?;
+    secrets::credentials(ctx, tenant, seen, unwatched).await?;
     // What pods need when they start. Failures are told together at the end: one bad child must not hold up the others.
     let (accounts, policies, front, needed) = tokio::join!(
         all(cluster, seen, &service_accounts),
@@ -101,11 +113,11 @@ async fn apply_children(
                 cluster.apply(seen, &quota),
                 cluster.apply(seen, &limits),
                 cluster.apply(seen, &claim),
-                cluster.apply_unwatched(observed.database_init.as_ref(), &database_init),
-                cluster.apply_unwatched(observed.entitlement.as_ref(), &entitlement),
-                ensure_sign_in(ctx, tenant, course),
-                ensure_pull_secrets(ctx, tenant, observed),
-                ensure_backup_identity(ctx, tenant, observed),
+                cluster.apply_unwatched(unwatched.database_init.as_ref(), &database_init),
+                cluster.apply_unwatched(unwatched.entitlement.as_ref(), &entitlement),
+                secrets::sign_in(ctx, tenant, course),
+                secrets::pull_secrets(ctx, tenant, unwatched),
+                secrets::backup_identity(ctx, tenant, seen, unwatched),
                 restore_key::ensure(ctx, tenant, course),
             )
         },
@@ -168,109 +180,19 @@ where
     }
 }
 
-/// Made once: new passwords would not be the database's.
-async fn ensure_credentials(ctx: &Context, tenant: &ValidTenant, observed: &Observed) -> Result<(), Error> {
-    let name = child::DATABASE_CREDENTIALS;
-    match &observed.credentials {
-        #[cfg(feature = "mutants")]
-        None if crate::mutants::is(crate::mutants::Mutant::RemakesSecrets) => {
-            let random = Credentials { owner: (ctx.random)(), app: (ctx.random)(), backup: (ctx.random)() };
-            let secret = build::credentials(tenant, &random);
-            ctx.cluster.apply_unwatched(None, &secret).await.map(drop).map_err(Error::Cluster)
-        }
-        Some(secret) => complete(tenant, name, secret, &CREDENTIAL_KEYS),
-        None if observed.seen.get(Kind::StatefulSet, child::DATABASE).is_some() => {
-            Err(Error::SecretLost { name: name.to_owned(), namespace: tenant.namespace.clone() })
-        }
-        None => {
-            let random = Credentials { owner: (ctx.random)(), app: (ctx.random)(), backup: (ctx.random)() };
-            ctx.cluster.create(&build::credentials(tenant, &random)).await.map_err(Error::Cluster)
-        }
-    }
+fn entitlement_in(file: &ConfigMap) -> Option<Entitlement> {
+    Entitlement::parse(file.data.as_ref()?.get(entitlement::FILE)?)
 }
 
-/// Made once for each wish, and only for a migration, which is what registers it.
-///
-/// Nobody needs it at any other time, so it is looked for only then.
-async fn ensure_sign_in(ctx: &Context, tenant: &ValidTenant, course: &Course) -> Result<(), Error> {
-    if course.migration.is_none() {
-        return Ok(());
-    }
-    let name = &tenant.sign_in_secret;
-    let present: Option<Secret> = ctx.cluster.get(&tenant.namespace, name).await.map_err(Error::Cluster)?;
-    if let Some(secret) = present {
-        return complete(tenant, name, &secret, &SIGN_IN_KEYS);
-    }
-    let random = SignIn { token: (ctx.random)() };
-    ctx.cluster.create(&build::sign_in(tenant, &random)).await.map_err(Error::Cluster)
+/// What pods have been told.
+fn told(seen: &Snapshot) -> Vec<Entitlement> {
+    let pods = seen.pods(Component::Crm).filter_map(|(_, pod)| pod.entitlement.as_ref());
+    pods.filter_map(|raw| Entitlement::parse(raw)).collect()
 }
 
-/// Made once: with another key, the backups that there are could never be read again.
-async fn ensure_backup_identity(
-    ctx: &Context,
-    tenant: &ValidTenant,
-    observed: &Observed,
-) -> Result<(), Error> {
-    if tenant.backup.is_none() {
-        return Ok(());
-    }
-    let name = child::BACKUP_IDENTITY;
-    let recorded = observed.seen.namespace().and_then(|(_, facts)| facts.backup_recipient.clone());
-    let lost = |recipient| Error::BackupKeyLost { namespace: tenant.namespace.clone(), recipient };
-    match (&observed.backup_identity, recorded) {
-        (Some(secret), recorded) => {
-            complete(tenant, name, secret, &build::IDENTITY_KEYS)?;
-            let present = recipient_in(secret);
-            recorded
-                .filter(|recorded| present.as_ref() != Some(recorded))
-                .map_or(Ok(()), |key| Err(lost(key)))
-        }
-        (None, Some(recorded)) => Err(lost(recorded)),
-        (None, None) => {
-            let secret = build::backup_identity(tenant, (ctx.random)());
-            ctx.cluster.create(&secret).await.map_err(Error::Cluster)?;
-            // What is written down is what was kept, whoever made it.
-            let _ = ctx.wake.unbounded_send(tenant.name.to_string());
-            Ok(())
-        }
-    }
-}
-
-fn complete(tenant: &ValidTenant, name: &str, secret: &Secret, keys: &[&str]) -> Result<(), Error> {
-    let missing = missing_keys(secret, keys);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::SecretIncomplete {
-        name: name.to_owned(),
-        namespace: tenant.namespace.clone(),
-        missing: missing.join(", "),
-    })
-}
-
-async fn ensure_pull_secrets(ctx: &Context, tenant: &ValidTenant, observed: &Observed) -> Result<(), Error> {
-    for pull in &observed.pull_secrets {
-        let Some(source) = &pull.source else {
-            return Err(Error::PullSecretMissing {
-                name: pull.name.clone(),
-                namespace: ctx.settings.namespace.clone(),
-            });
-        };
-        let wanted = build::pull_secret(tenant, &pull.name, source);
-        ctx.cluster.apply_unwatched(pull.copy.as_ref(), &wanted).await.map_err(Error::Cluster)?;
-    }
-    Ok(())
-}
-
-/// What the ConfigMap and the live pods say.
-fn known_entitlements(observed: &Observed) -> Vec<Entitlement> {
-    let file = observed
-        .entitlement
-        .as_ref()
-        .and_then(|map| map.data.as_ref())
-        .and_then(|data| data.get(entitlement::FILE));
-    let pods = observed.seen.pods(Component::Crm).filter_map(|(_, pod)| pod.entitlement.as_ref());
-    file.into_iter().chain(pods).filter_map(|raw| Entitlement::parse(raw)).collect()
+/// The pods that are to know the entitlement.
+fn live_pods(seen: &Snapshot) -> impl Iterator<Item = (&str, &Child, &PodFacts)> {
+    seen.all_pods(Component::Crm).filter(|(_, child, pod)| !child.deleting && !pod.ended)
 }
 
 /// Tells the live pods, which then need no restart.
@@ -278,13 +200,10 @@ async fn hand_over_entitlement(
     ctx: &Context,
     tenant: &ValidTenant,
     entitlement: &Entitlement,
-    observed: &Observed,
+    seen: &Snapshot,
 ) -> Result<(), Error> {
     let wanted = entitlement.to_json().map_err(Error::Encode)?;
-    let stale = observed
-        .seen
-        .all_pods(Component::Crm)
-        .filter(|(_, child, pod)| !child.deleting && !pod.ended && pod.entitlement.as_ref() != Some(&wanted));
+    let stale = live_pods(seen).filter(|(_, _, pod)| pod.entitlement.as_ref() != Some(&wanted));
     let told =
         stale.map(|(name, child, _)| ctx.cluster.annotate_pod(&tenant.namespace, name, &child.uid, &wanted));
     join_all(told).await.into_iter().collect::<Result<(), _>>().map_err(Error::Cluster)
@@ -343,6 +262,20 @@ fn names<K: ChildKind>(children: &[K]) -> impl Iterator<Item = (Kind, String)> {
     children.iter().map(|child| (K::KIND, child.meta().name.clone().unwrap_or_default()))
 }
 
+/// What we made of these kinds and nobody wants now.
+fn unwanted<'a>(
+    seen: &'a Snapshot,
+    kinds: &'a [Kind],
+    wanted: &'a [(Kind, String)],
+) -> impl Iterator<Item = (&'a Key, &'a Child)> {
+    seen.iter().filter(|(key, child)| {
+        kinds.contains(&key.kind)
+            && !child.deleting
+            && child.fingerprint != fingerprint::NONE
+            && !wanted.iter().any(|(kind, name)| *kind == key.kind && *name == key.name)
+    })
+}
+
 /// Removes what an earlier spec or an earlier operator made and nobody wants now. Runs only when everything was applied.
 async fn prune(
     ctx: &Context,
@@ -357,12 +290,7 @@ async fn prune(
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     };
-    let unwanted = seen.iter().filter(|(key, child)| {
-        kinds.contains(&key.kind)
-            && !child.deleting
-            && child.fingerprint != fingerprint::NONE
-            && !wanted.iter().any(|(kind, name)| *kind == key.kind && *name == key.name)
-    });
+    let unwanted = unwanted(seen, kinds, wanted);
     let (cluster, namespace) = (&ctx.cluster, &tenant.namespace);
     #[cfg(feature = "mutants")]
     let unwanted = unwanted.filter(|(key, _)| crate::mutants::remembers(namespace, key.kind, &key.name));

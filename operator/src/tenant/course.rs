@@ -47,6 +47,13 @@ impl Course {
         self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.restored().is_none())
     }
 
+    /// Whether the release runs as it should, and nothing is on its way to be otherwise.
+    pub fn is_settled(&self) -> bool {
+        // No `..`: what else may be under way is to be decided on.
+        let Self { running: _, app, schema_version: _, migrated: _, migration, bootstrap, closing } = self;
+        app.is_some() && migration.is_none() && bootstrap.is_none() && closing.is_none()
+    }
+
     /// When a Job that has given up is made again.
     pub fn rests_until(&self) -> Option<Timestamp> {
         let migration = self.migration.as_ref().and_then(|migration| migration.step.rests_until());

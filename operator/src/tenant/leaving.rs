@@ -23,6 +23,7 @@ use crate::{
         is_deleting,
         newest::Newest,
         observe::{NamespaceState, Observed},
+        unwatched::Unwatched,
         validate,
     },
 };
@@ -88,11 +89,12 @@ pub(super) async fn bury(
     tenant: &Tenant,
     ctx: &Context,
     observed: &Observed,
+    unwatched: &Unwatched,
     final_backup: FinalBackup,
 ) -> Result<(), Error> {
-    let Some(recipient) = observed.backup_recipient() else { return Ok(()) };
+    let Some(recipient) = unwatched.backup_recipient(observed) else { return Ok(()) };
     let name = names::tombstone(&tenant.name_any(), &tenant.uid().unwrap_or_default());
-    let key = observed.backup_identity.as_ref();
+    let key = unwatched.backup_identity.as_ref();
     if let Some(key) = key {
         let copy = key_secret(&name, &ctx.settings.keys_namespace, tenant, key);
         ctx.cluster.create(&copy).await.map_err(Error::Cluster)?;

@@ -10,18 +10,21 @@ pub mod course;
 pub mod databases;
 pub mod entitlement;
 pub mod error;
+pub mod first_look;
 pub mod hosts;
 pub mod newest;
 pub mod observe;
 pub mod report;
 pub mod requests;
 pub mod status;
+pub mod unwatched;
 pub mod validate;
 
 mod apply;
 mod cleanup;
 mod diagnose;
 mod leaving;
+mod rights;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -30,7 +33,7 @@ use std::{
 };
 
 use futures::channel::mpsc::UnboundedSender;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{
     ResourceExt,
     runtime::{controller::Action, reflector::Store},
@@ -43,12 +46,14 @@ use crate::{
         Cluster, Severity,
         cache::{self, Snapshot},
         facts::Kind,
+        write::Applied,
     },
     malformed,
     names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
     tenant::{
         course::Course,
+        first_look::{Look, Looked},
         hosts::{Ledger, Settlement},
         newest::Newest,
         observe::{NamespaceState, Observed},
@@ -65,9 +70,6 @@ const RESYNC: Duration = Duration::from_mins(5);
 const RECHECK: Duration = Duration::from_secs(10);
 /// What is known to have changed is looked at again after this, should no news of it come.
 const NEWS_LAG: Duration = Duration::from_secs(1);
-/// Rights that were just granted may not have reached every cache of the API server.
-const RIGHTS_LAG: SignedDuration = SignedDuration::from_secs(6);
-const RIGHTS_RETRY: Duration = Duration::from_millis(100);
 
 /// Everything that a reconcile needs from outside.
 pub struct Context {
@@ -105,6 +107,8 @@ pub struct Context {
     pub random: fn() -> [u8; 32],
     /// Statuses that we wrote and the watch has not brought back yet.
     pub written: Mutex<HashMap<String, Arc<Tenant>>>,
+    /// Tenants that were looked at since the start.
+    pub looked: Looked,
 }
 
 /// How far one reconcile came; the status is made from it whatever the outcome.
@@ -126,6 +130,8 @@ pub struct Progress {
     pub removing: Option<&'static str>,
     /// Nothing is left of it.
     pub removed: bool,
+    /// How much was read.
+    pub look: Look,
 }
 
 /// Brings one tenant a step nearer to what it should be, and says in its status how far it is.
@@ -147,8 +153,8 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         tracing::info!(tenant = name, outcome = "Removed", "tenant is removed");
         return Ok(Action::await_change());
     }
-    if ctx.rights_lag(&tenant, &outcome) {
-        return Ok(Action::requeue(RIGHTS_RETRY));
+    if rights::lag(&tenant, &ctx, &outcome) {
+        return Ok(Action::requeue(rights::RETRY));
     }
     let told = write_status(&tenant, &ctx, &progress, &outcome).await?;
     let asked = requests::attend(&tenant, &ctx, &progress, &outcome).await;
@@ -184,14 +190,16 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     if tenant.spec.paused {
         return Ok(());
     }
-    restore_rights(tenant, ctx).await?;
+    let is_first_look = first_look::begin(tenant, ctx);
+    let rights = rights::restore(tenant, ctx).await?;
     let leaves = is_deleting(tenant) && is_confirmed(tenant);
     if leaves && leaving::is_over(tenant, ctx, &snapshot(tenant, ctx)) {
         return cleanup::remove(tenant, ctx, progress).await;
     }
     let observed = observe::observe(tenant, ctx).await?;
     if leaves && leaving::skips_final_backup(tenant) {
-        leaving::bury(tenant, ctx, &observed, FinalBackup::Skipped).await?;
+        let unwatched = unwatched::read(tenant, ctx, &observed).await?;
+        leaving::bury(tenant, ctx, &observed, &unwatched, FinalBackup::Skipped).await?;
         return cleanup::remove(tenant, ctx, progress).await;
     }
     if observed.namespace == NamespaceState::Absent && !is_there(tenant, ctx).await? {
@@ -211,11 +219,17 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     progress.requests = requests::plan(tenant, ctx, &mut valid, &mut course, &observed);
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
+    let may_be_brief = is_first_look && rights == Applied::Unchanged;
+    if may_be_brief && first_look::finds_all_well(tenant, ctx, progress, &observed)? {
+        progress.look = Look::Brief;
+        return Ok(());
+    }
+    let unwatched = unwatched::read(tenant, ctx, &observed).await?;
     // What is to be applied is large; it lives on the heap.
-    Box::pin(apply::apply(ctx, &valid, &course, &hosts.granted, &observed)).await?;
+    Box::pin(apply::apply(ctx, &valid, &course, &hosts.granted, &observed, &unwatched)).await?;
     match leaving::outcome(course.closing.as_ref()).filter(|_| leaves) {
         Some(final_backup) => {
-            leaving::bury(tenant, ctx, &observed, final_backup).await?;
+            leaving::bury(tenant, ctx, &observed, &unwatched, final_backup).await?;
             cleanup::remove(tenant, ctx, progress).await
         }
         None => Ok(()),
@@ -231,21 +245,6 @@ fn snapshot(tenant: &Tenant, ctx: &Context) -> Snapshot {
 async fn is_there(tenant: &Tenant, ctx: &Context) -> Result<bool, Error> {
     let uid = tenant.uid().unwrap_or_default();
     ctx.cluster.is_there::<Tenant>(&tenant.name_any(), &uid).await.map_err(Error::Cluster)
-}
-
-/// Puts our rights in the tenant's namespace right before anything else: without them nothing there can be read, and a
-/// reconcile that fails while it reads would never come to put them right.
-async fn restore_rights(tenant: &Tenant, ctx: &Context) -> Result<(), Error> {
-    let name = tenant.name_any();
-    let seen = ctx.cluster.cache().snapshot(&crate::names::namespace_of(&name));
-    let is_ours = seen.namespace().is_some_and(|(namespace, facts)| {
-        NamespaceState::of(tenant, namespace.deleting, facts) == NamespaceState::Ours
-    });
-    if !is_ours {
-        return Ok(());
-    }
-    let rights = build::role_binding(&name, &tenant.uid().unwrap_or_default(), &ctx.settings);
-    ctx.cluster.apply(&seen, &rights).await.map(drop).map_err(Error::Cluster)
 }
 
 fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<ValidTenant, Error> {
@@ -362,7 +361,11 @@ fn next_look(ctx: &Context, progress: &Progress, ready: bool) -> Duration {
         let wait = Duration::try_from(until.duration_since((ctx.now)())).unwrap_or(RECHECK);
         return wait.min(RESYNC) + Duration::from_secs(1);
     }
-    if ready { ctx.backoff.spread(RESYNC) } else { RECHECK }
+    match progress.look {
+        _ if !ready => RECHECK,
+        Look::Brief => ctx.backoff.scattered(RESYNC),
+        Look::Whole => ctx.backoff.spread(RESYNC),
+    }
 }
 
 /// The API server has been told to delete the object.
@@ -401,6 +404,7 @@ impl Context {
     /// Drops what is remembered of tenants that are gone; their hosts are free for others.
     pub fn forget_all_but(&self, present: &BTreeSet<String>) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| present.contains(name));
+        self.looked.retain(present);
         let wake = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).retain(present);
         self.wake_all(wake);
     }
@@ -416,16 +420,6 @@ impl Context {
             // A closed channel means that the process is ending.
             let _ = self.wake.unbounded_send(tenant);
         }
-    }
-
-    /// The refusal comes so soon after our rights were granted that it says nothing.
-    fn rights_lag(&self, tenant: &Tenant, outcome: &Result<(), Error>) -> bool {
-        let Err(Error::Cluster(error)) = outcome else { return false };
-        let seen = self.cluster.cache().snapshot(&crate::names::namespace_of(&tenant.name_any()));
-        let bound = seen.get(Kind::RoleBinding, crate::names::OPERATOR);
-        let since =
-            bound.and_then(|binding| binding.created).map(|created| (self.now)().duration_since(created));
-        error.is_forbidden() && since.is_some_and(|since| since < RIGHTS_LAG)
     }
 }
 

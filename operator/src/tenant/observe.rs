@@ -1,8 +1,9 @@
-//! Reads what the decision needs: children from the cache, Secrets and ConfigMaps by name, the Plan and the Release.
+//! What the decision needs, as far as it is watched: children from the cache, the Plan and the Release. The rest is read by name
+//! when it is needed (`unwatched.rs`).
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -36,16 +37,6 @@ pub struct Observed {
     pub store: Option<Arc<BackupStore>>,
     /// The release that runs, if its object still exists.
     pub running_release: Option<ValidRelease>,
-    /// The passwords.
-    pub credentials: Option<Secret>,
-    /// The key pair of backups.
-    pub backup_identity: Option<Secret>,
-    /// Init script and access rules.
-    pub database_init: Option<ConfigMap>,
-    /// State and limits.
-    pub entitlement: Option<ConfigMap>,
-    /// Each pull secret that tenants get.
-    pub pull_secrets: Vec<PullSecret>,
     /// The volume waits for a class that does not exist.
     pub storage_class_missing: bool,
 }
@@ -57,17 +48,6 @@ pub enum Missing {
     Unknown(String),
     /// It cannot be read; what is wrong with it.
     Malformed(String),
-}
-
-/// A pull secret: the original and the tenant's copy.
-#[derive(Debug)]
-pub struct PullSecret {
-    /// Its name in both namespaces.
-    pub name: String,
-    /// In the operator's namespace.
-    pub source: Option<Secret>,
-    /// In the tenant's namespace.
-    pub copy: Option<Secret>,
 }
 
 /// Whose the namespace is.
@@ -115,10 +95,9 @@ impl NamespaceState {
 }
 
 impl Observed {
-    /// The public key of the tenant's backups: what the Secret says, or what was written down when it was made.
-    pub fn backup_recipient(&self) -> Option<String> {
-        let recorded = self.seen.namespace().and_then(|(_, facts)| facts.backup_recipient.clone());
-        recorded.or_else(|| self.backup_identity.as_ref().and_then(recipient_in))
+    /// The public key of the tenant's backups, as it was written down when it was made.
+    pub fn recorded_recipient(&self) -> Option<&str> {
+        self.seen.namespace().and_then(|(_, facts)| facts.backup_recipient.as_deref())
     }
 
     /// The databases. In a namespace that is not there yet, nothing was ever restored.
@@ -152,7 +131,7 @@ impl Observed {
     }
 }
 
-/// Reads everything. A read that fails is an error, never taken for "not there".
+/// Finds out what there is. A read that fails is an error, never taken for "not there".
 pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> {
     let namespace = names::namespace_of(&tenant.name_any());
     let seen = ctx.cluster.cache().snapshot(&namespace);
@@ -161,7 +140,7 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     let plan = find(&ctx.plans, &ctx.malformed, &tenant.spec.plan);
     let backup = plan.as_ref().ok().and_then(|plan| plan.spec.backup.as_ref());
     let store = backup.and_then(|backup| ctx.stores.get(&ObjectRef::new(&backup.store)));
-    let mut observed = Observed {
+    Ok(Observed {
         namespace: state,
         recorded,
         plan,
@@ -170,63 +149,9 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         running_release: running
             .and_then(|name| find(&ctx.releases, &ctx.malformed, &name).ok())
             .map(|release| ValidRelease::of(&release)),
-        credentials: None,
-        backup_identity: None,
-        database_init: None,
-        entitlement: None,
-        pull_secrets: Vec::new(),
         storage_class_missing: storage_class_missing(ctx, &seen).await?,
         seen,
-    };
-    // In a namespace that does not exist there is nothing to read, and before our rights are there nothing can be read.
-    if observed.namespace == NamespaceState::Ours
-        && observed.seen.get(Kind::RoleBinding, names::OPERATOR).is_some()
-    {
-        let read = read_by_name(ctx, &namespace, &mut observed).await;
-        #[cfg(feature = "mutants")]
-        let read = crate::mutants::outcome_of_reading(read);
-        read?;
-    }
-    read_pull_secret_sources(ctx, &mut observed).await?;
-    Ok(observed)
-}
-
-async fn read_by_name(ctx: &Context, namespace: &str, observed: &mut Observed) -> Result<(), Error> {
-    let cluster = &ctx.cluster;
-    // A key that was made is needed as long as the tenant lives, whatever the plan says now.
-    let has_key = observed.seen.namespace().is_some_and(|(_, facts)| facts.backup_recipient.is_some());
-    let has_backups = has_key || observed.plan.as_ref().is_ok_and(|plan| plan.spec.backup.is_some());
-    let backup_identity =
-        async { if has_backups { cluster.get(namespace, child::BACKUP_IDENTITY).await } else { Ok(None) } };
-    let copies = ctx.settings.image_pull_secrets.iter().map(|name| async {
-        let copy = cluster.get(namespace, name).await?;
-        Ok(PullSecret { name: name.clone(), source: None, copy })
-    });
-    let (credentials, backup_identity, database_init, entitlement, pull_secrets) = tokio::try_join!(
-        cluster.get(namespace, child::DATABASE_CREDENTIALS),
-        backup_identity,
-        cluster.get(namespace, child::DATABASE_INIT),
-        cluster.get(namespace, child::ENTITLEMENT),
-        futures::future::try_join_all(copies),
-    )
-    .map_err(Error::Cluster)?;
-    observed.credentials = credentials;
-    observed.backup_identity = backup_identity;
-    observed.database_init = database_init;
-    observed.entitlement = entitlement;
-    observed.pull_secrets = pull_secrets;
-    Ok(())
-}
-
-async fn read_pull_secret_sources(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
-    for name in &ctx.settings.image_pull_secrets {
-        let source = ctx.cluster.get(&ctx.settings.namespace, name).await.map_err(Error::Cluster)?;
-        match observed.pull_secrets.iter_mut().find(|pull| pull.name == *name) {
-            Some(pull) => pull.source = source,
-            None => observed.pull_secrets.push(PullSecret { name: name.clone(), source, copy: None }),
-        }
-    }
-    Ok(())
+    })
 }
 
 /// The watch shows only labelled namespaces, so one that it does not show may still exist.

@@ -168,6 +168,15 @@ pub(super) fn plan(
     Plan { restoring, exporting }
 }
 
+/// Whether there is a request of that tenant that is not at its end.
+pub(super) fn are_open(ctx: &Context, tenant: &str) -> bool {
+    fn any<K: Request>(store: &Store<K>, tenant: &str) -> bool {
+        store.find(|request| request.tenant() == tenant && !request.is_finished()).is_some()
+    }
+    let Requests { backups, restores, exports } = &ctx.requests;
+    any(backups, tenant) || any(restores, tenant) || any(exports, tenant)
+}
+
 /// The tenant that a request names, also when the rest of it cannot be read.
 pub fn tenant_named_by<K: Request>(request: &Guarded<K>) -> String {
     match &request.0 {

@@ -10,6 +10,7 @@ mod backups;
 mod bootstrap;
 mod closing;
 mod routes;
+mod starts;
 
 use super::*;
 use crate::testing::{

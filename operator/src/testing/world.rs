@@ -37,7 +37,7 @@ use crate::{
     },
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
-    tenant::{self, Context, Error, hosts::Ledger, requests::Requests},
+    tenant::{self, Context, Error, first_look::Looked, hosts::Ledger, requests::Requests},
     testing::{fake_api::FakeApi, plan, release, settings, store, tenant as acme},
 };
 
@@ -109,6 +109,7 @@ impl World {
             now: || Timestamp::UNIX_EPOCH,
             random: || [7; 32],
             written: Mutex::default(),
+            looked: Looked::default(),
         };
         let mut world = Self {
             api,

@@ -21,7 +21,7 @@ pub(super) async fn ensure(ctx: &Context, tenant: &ValidTenant, course: &Course)
     };
     let name = child::RESTORE_IDENTITY;
     if let Some(present) = get(ctx, &tenant.namespace, name).await? {
-        return super::complete(tenant, name, &present, &[IDENTITY]);
+        return super::secrets::complete(tenant, name, &present, &[IDENTITY]);
     }
     let source = &bootstrap.source;
     let Some(key) = find(ctx, source).await? else {

@@ -8,6 +8,7 @@ use crate::{
     names::{self, Component},
     testing::{
         fake_api::{Call, Failure},
+        settings,
         world::{DEPLOYMENT, NAMESPACE, World},
     },
 };
@@ -267,6 +268,20 @@ async fn a_record_that_was_taken_away_or_back_never_brings_the_old_database_back
     world.settle().await;
     assert_serves(&world, "crm_2");
     assert_eq!(annotation(&world, "database-generation"), "2");
+}
+
+/// As long as the old database is kept, something is still to be done.
+#[tokio::test]
+async fn an_operator_that_starts_before_the_old_database_is_dropped_reads_everything() {
+    let mut world = settled().await;
+    ask(&world, "r1");
+    world.settle().await;
+    assert_serves(&world, "crm_2");
+    world = world.restarted_with(settings());
+    world.api.take_calls();
+    world.reconcile().await.unwrap();
+    let calls = world.api.take_calls();
+    assert!(calls.iter().any(|call| call.path.ends_with("/secrets/database-credentials")), "{calls:?}");
 }
 
 /// Fails each write of a restore in turn, before and after it was carried out.
