@@ -19,7 +19,17 @@ struct Inner {
     durations: HistogramVec,
     entitlement_revision: IntGauge,
     read_only: IntGauge,
+    changes_in_flight: IntGauge,
     connections: IntGaugeVec,
+}
+
+/// A request that may change something, for as long as it is being answered.
+pub struct ChangeInFlight(IntGauge);
+
+impl Drop for ChangeInFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -42,6 +52,10 @@ impl Metrics {
             "Revision of the entitlement that is obeyed; 0 is none",
         )?;
         let read_only = IntGauge::new("crm_read_only", "1 while records cannot be changed")?;
+        let changes_in_flight = IntGauge::new(
+            "crm_http_changes_in_flight",
+            "Requests being answered whose method is not safe; with crm_read_only 1, 0 of them means that nobody changes records",
+        )?;
         let connections = IntGaugeVec::new(
             Opts::new("crm_database_connections", "Connections of the pool, by state"),
             &["state"],
@@ -51,6 +65,7 @@ impl Metrics {
         registry.register(Box::new(build_info.clone()))?;
         registry.register(Box::new(entitlement_revision.clone()))?;
         registry.register(Box::new(read_only.clone()))?;
+        registry.register(Box::new(changes_in_flight.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(Self(Arc::new(Inner {
@@ -59,6 +74,7 @@ impl Metrics {
             durations,
             entitlement_revision,
             read_only,
+            changes_in_flight,
             connections,
         })))
     }
@@ -70,7 +86,16 @@ impl Metrics {
         self.0.durations.with_label_values(&[route]).observe(elapsed.as_secs_f64());
     }
 
-    /// The text that Prometheus reads, with the gauges as they are now.
+    /// Counts a request that may change something, until the value is dropped. To be called before anybody looks at the entitlement:
+    /// only then does a count of none after a read-only state say that nobody who found the workspace active is left.
+    pub fn change_begins(&self) -> ChangeInFlight {
+        let gauge = self.0.changes_in_flight.clone();
+        gauge.inc();
+        ChangeInFlight(gauge)
+    }
+
+    /// The text that Prometheus reads, with the gauges as they are now. The entitlement was looked at before; what is in flight is
+    /// counted last, so that the two may be read together.
     pub fn render(&self, db: &PgPool, entitlement: &Entitlement) -> Result<String, prometheus::Error> {
         let inner = &self.0;
         let idle = i64::try_from(db.num_idle()).unwrap_or(i64::MAX);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -16,8 +16,24 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Statements are cut off by the database before this; it is for what even that does not end.
 const LONGEST: Duration = Duration::from_secs(12);
 
-/// Logs and counts. The line names the route, not the address: a search holds what people look for.
+/// Answers. What may change something is counted before anything else looks at it, and goes to its end even when nobody waits for the
+/// answer any more: otherwise a commit could be on its way to the database while no change is counted.
 pub async fn request(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return answer(app, request, next).await;
+    }
+    let change = app.metrics.change_begins();
+    let answering = tokio::spawn(async move {
+        let response = answer(app, request, next).await;
+        drop(change);
+        response
+    });
+    // Only a panic gets lost, and in the program that is built for people it ends the process.
+    answering.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// Logs and counts. The line names the route, not the address: a search holds what people look for.
+async fn answer(app: App, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers()).unwrap_or_else(|| app.clock.new_id().to_string());
     let route = route(&request);

@@ -81,6 +81,7 @@ async fn metrics_have_bounded_labels() {
         r#"crm_http_request_duration_seconds_count{route="/api/v1/companies"} 1"#,
         "crm_entitlement_revision 1",
         "crm_read_only 0",
+        "crm_http_changes_in_flight 0",
         r#"crm_database_connections{state="max"} 5"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");

@@ -41,6 +41,7 @@ mod export_killed;
 mod export_start;
 mod fresh;
 mod health;
+mod in_flight;
 mod matrix;
 mod migrate;
 mod paging;
