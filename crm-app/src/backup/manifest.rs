@@ -81,6 +81,8 @@ pub enum Reason {
     Final,
     /// Something risky comes next.
     Safety,
+    /// A release with another schema comes next.
+    BeforeUpgrade,
 }
 
 /// The manifest.

@@ -33,6 +33,8 @@ pub enum Outcome {
         rows: u64,
         /// The newest migration in it.
         schema_version: i64,
+        /// Whether somebody in it could be signed in, to try what only people who are can do.
+        signed_in: bool,
     },
     /// The backup was restored into a database that is ready to serve.
     Restored {
@@ -98,6 +100,8 @@ pub enum Step {
     Restore,
     /// What was restored is looked at.
     Examine,
+    /// What was restored is served.
+    Serve,
     /// The exit bundle is written.
     Export,
     /// The database to restore into is made.
@@ -280,6 +284,14 @@ pub enum Problem {
         /// In which of its checks.
         checks: Vec<&'static str>,
     },
+    /// The application does not answer on the restored database as it should.
+    #[error("{request} was answered with {answer}")]
+    NotServed {
+        /// Method and route.
+        request: &'static str,
+        /// In our own words: the status and what was expected, or `nothing`.
+        answer: String,
+    },
     /// The deadline came first.
     #[error("the deadline came in the step {step:?}")]
     DeadlineExceeded {
@@ -324,10 +336,17 @@ mod tests {
             text(&backed_up),
             r#"{"code":"BackedUp","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","size":4711,"schemaVersion":3}"#
         );
-        let drilled = Outcome::Drilled { backup, created_at, restored_in: 2, rows: 42, schema_version: 3 };
+        let drilled = Outcome::Drilled {
+            backup,
+            created_at,
+            restored_in: 2,
+            rows: 42,
+            schema_version: 3,
+            signed_in: true,
+        };
         assert_eq!(
             text(&drilled),
-            r#"{"code":"Drilled","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","restoredIn":2,"rows":42,"schemaVersion":3}"#
+            r#"{"code":"Drilled","backup":"20261122T010000Z-k3v9x2","createdAt":"2026-11-22T01:00:00.25Z","restoredIn":2,"rows":42,"schemaVersion":3,"signedIn":true}"#
         );
         let backup = "20261122T010000Z-k3v9x2".parse().unwrap();
         let restored = Outcome::Restored { backup, created_at, restored_in: 2, rows: 42, schema_version: 3 };
@@ -365,5 +384,12 @@ mod tests {
             text(&Problem::DeadlineExceeded { step: Step::Dump }),
             r#"{"code":"DeadlineExceeded","step":"Dump"}"#
         );
+        let not_served =
+            Problem::NotServed { request: "GET /readyz", answer: "503 instead of 200".to_owned() };
+        assert_eq!(
+            text(&not_served),
+            r#"{"code":"NotServed","request":"GET /readyz","answer":"503 instead of 200"}"#
+        );
+        assert_eq!(not_served.to_string(), "GET /readyz was answered with 503 instead of 200");
     }
 }

@@ -1,11 +1,11 @@
-//! `crm-app drill`: proves a backup by restoring it on a PostgreSQL that serves nothing else, looking at what came of it, and
-//! dropping it.
+//! `crm-app drill`: proves a backup by restoring it on a PostgreSQL that serves nothing else, looking at what came of it, serving it
+//! for a moment, and dropping it. By a new release's image it is the rehearsal of an upgrade.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{proof, report, stop};
+use super::{proof, report, smoke, stop};
 use crate::{
     args::{self, Which},
     backup::{Deadline, Door, Identities, Manifest, Outcome, Problem, Programs, Step, restore},
@@ -72,7 +72,7 @@ async fn plan(args: &args::Drill) -> Result<Plan, Problem> {
     })
 }
 
-/// Restores a backup, compares, examines. The scratch database is dropped whatever happens, also when this ends early
+/// Restores a backup, compares, examines, serves. The scratch database is dropped whatever happens, also when this ends early
 /// because of `stopped`.
 pub async fn drill(
     plan: &Plan,
@@ -103,12 +103,15 @@ async fn proven(plan: &Plan, deadline: Deadline) -> Result<Outcome, Problem> {
     };
     deadline.hold(Step::Restore, restoring).await?;
     deadline.hold(Step::Examine, examine(plan, &manifest, &owner)).await?;
+    let app = owner.to(&owner.database, APP_ROLE);
+    let signed_in = deadline.hold(Step::Serve, smoke::serve(app, &plan.programs, deadline)).await?;
     Ok(Outcome::Drilled {
         rows: manifest.rows(),
         backup: manifest.id,
         created_at: manifest.created_at,
         restored_in: proof::seconds(begun.elapsed()),
         schema_version: manifest.schema_version,
+        signed_in,
     })
 }
 

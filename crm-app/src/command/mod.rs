@@ -12,6 +12,7 @@ mod proof;
 mod report;
 pub mod restore;
 pub mod serve;
+mod smoke;
 mod stop;
 
 pub use self::{

@@ -48,11 +48,14 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     };
     let (stop, stopping) = watch::channel(());
     let leaving = Leaving::default();
-    let management =
-        listen(args.management_listen, health::router(app.clone(), leaving.clone()), stopping.clone());
-    let application = listen(args.listen, app::router(app.clone()), stopping);
-    let (management, application) = (management.await?, application.await?);
-    tracing::info!(application = %args.listen, management = %args.management_listen, "serve.listening");
+    let (management, application) = (listen(args.management_listen).await?, listen(args.listen).await?);
+    tracing::info!(
+        application = %application.local_addr()?,
+        management = %management.local_addr()?,
+        "serve.listening"
+    );
+    let management = answer(management, health::router(app.clone(), leaving.clone()), stopping.clone());
+    let application = answer(application, app::router(app.clone()), stopping);
     let waiting = tokio::spawn(wait_until_ready(app.clone()));
     let sweeping = tokio::spawn(housekeeping::run(app.clone()));
     let following = tokio::spawn(db::follow_password(app.db.clone(), new_login, args.database));
@@ -81,23 +84,26 @@ fn origin(tenant: Option<String>, image: Option<String>) -> Option<Origin> {
     origin
 }
 
-/// Listens, and serves in a task of its own until `stopping` ends.
-async fn listen(
-    address: SocketAddr,
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Answers in a task of its own until `stopping` ends.
+pub(super) fn answer(
+    listener: TcpListener,
     router: Router,
     mut stopping: watch::Receiver<()>,
-) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+) -> tokio::task::JoinHandle<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         // The sender is only ever dropped.
         _ = stopping.changed().await;
     });
-    Ok(tokio::spawn(async move {
+    tokio::spawn(async move {
         if let Err(error) = server.await {
             tracing::error!(%error, "serve.failed");
         }
-    }))
+    })
 }
 
 /// Only for the log and for a warm pool: `/readyz` looks for itself.

@@ -36,9 +36,22 @@ async fn a_backup_and_its_drill_report_what_they_did() {
     assert!(report["restoredIn"].take().as_u64().is_some_and(|seconds| 1 <= seconds));
     let expected = json!({
         "code": "Drilled", "backup": id, "createdAt": created_at, "restoredIn": null,
-        "rows": schema_version, "schemaVersion": schema_version,
+        "rows": schema_version, "schemaVersion": schema_version, "signedIn": false,
     });
     assert_eq!(report, expected, "only migrations have left rows");
+}
+
+#[tokio::test]
+async fn why_a_backup_was_taken_stands_in_its_manifest() {
+    let database = database::migrated().await;
+    let keys = Keys::generate();
+    for reason in ["Scheduled", "OnDemand", "Final", "Safety", "BeforeUpgrade"] {
+        let door = FakeDoor::start([]).await;
+        let pod = Pod::new(&keys);
+        let ended = output(pod.backup_because(reason, &database, &door)).await;
+        assert!(ended.status.success(), "{ended:?}");
+        assert_eq!(door.manifest()["reason"], reason);
+    }
 }
 
 #[tokio::test]

@@ -50,10 +50,12 @@ async fn a_good_backup_is_proven() {
     let begun = Instant::now();
     let outcome = drilled(&door, &keys).await.unwrap();
     let took = begun.elapsed().as_secs() + 1;
-    let Outcome::Drilled { backup, created_at, restored_in, rows, schema_version } = outcome else {
+    let Outcome::Drilled { backup, created_at, restored_in, rows, schema_version, signed_in } = outcome
+    else {
         panic!("{outcome:?}")
     };
     assert_eq!((&backup, rows, schema_version), (&first, counted, schema::needed()));
+    assert!(signed_in, "there is an administrator");
     assert_eq!(manifest["createdAt"], created_at.to_string());
     assert!(1 <= restored_in && restored_in <= took, "{restored_in} of {took}");
 
@@ -242,6 +244,62 @@ async fn a_backup_of_an_older_schema_is_migrated_and_then_examined() {
     vault::take(&database, &door, &keys).await;
     let outcome = drilled(&door, &keys).await;
     assert!(matches!(outcome, Ok(Outcome::Drilled { schema_version: 2, .. })), "{outcome:?}");
+}
+
+/// What is damaged in a way that no count and no examination shows, and the request that finds it.
+#[rstest]
+#[case::list(
+    "alter table crm.company rename column industry to sector",
+    "GET /api/v1/companies",
+    "500 (internal) instead of 200"
+)]
+#[case::add(
+    "alter table crm.company add constraint closed check (name <> 'drill') not valid",
+    "POST /api/v1/companies",
+    "500 (internal) instead of 201"
+)]
+#[case::change(
+    "alter table crm.company add constraint closed check (short_name <> 'drilled') not valid",
+    "PATCH /api/v1/companies/{id}",
+    "500 (internal) instead of 200"
+)]
+#[case::read_again(
+    "create function crm.forget() returns trigger language plpgsql as $$ begin new.short_name = null; return new; end $$;
+     alter function crm.forget() owner to crm_owner;
+     create trigger forget before update on crm.company for each row execute function crm.forget()",
+    "GET /api/v1/companies/{id}",
+    "200 without what was written"
+)]
+#[case::sign_in(
+    "alter table crm.session alter column last_seen_at type text",
+    "GET /api/v1/session",
+    "500 (internal) instead of 200"
+)]
+#[tokio::test]
+async fn what_cannot_be_served_fails_the_drill(
+    #[case] damage: &'static str,
+    #[case] request: &'static str,
+    #[case] answer: &str,
+) {
+    let app = TestApp::start().await;
+    app.admin().await.company_named("示例").await;
+    database::execute_as_superuser(&app.database, damage).await;
+    let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
+    vault::take(&app.database, &door, &keys).await;
+    let not_served = Problem::NotServed { request, answer: answer.to_owned() };
+    assert_eq!(drilled(&door, &keys).await, Err(not_served));
+}
+
+/// Of a tenant whose first administrator has not come yet, and of one that is not to have any.
+#[tokio::test]
+async fn without_anybody_who_can_sign_in_a_drill_tries_what_strangers_see_and_says_so() {
+    let invited = TestApp::start().await.database;
+    for database in [invited, database::migrated().await] {
+        let (door, keys) = (FakeDoor::start([]).await, Keys::generate());
+        vault::take(&database, &door, &keys).await;
+        let outcome = drilled(&door, &keys).await;
+        assert!(matches!(outcome, Ok(Outcome::Drilled { signed_in: false, .. })), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ enum Stage {
     Restored,
     /// Rows are counted.
     Compare,
+    /// The application serves it, and writes.
+    Serve,
     /// Everything is done, and the report is not there.
     Report,
 }
@@ -46,6 +48,7 @@ async fn nothing_is_called_proven_and_the_next_drill_proves_it(
         Stage::Half,
         Stage::Restored,
         Stage::Compare,
+        Stage::Serve,
         Stage::Report
     )]
     stage: Stage,
@@ -76,12 +79,14 @@ async fn kill_at(stage: Stage, door: &FakeDoor, pod: &Pod) {
         Stage::Empty => kill_when_asked(door, "GET data", drill).await,
         Stage::Half => kill_at_gate(&gate, with_restore(drill, gate.after(HALF))).await,
         Stage::Restored => kill_at_gate(&gate, with_restore(drill, gate.after("pg_restore \"$@\""))).await,
-        Stage::Compare => {
+        Stage::Compare | Stage::Serve => {
             let running = start(with_restore(drill, gate.after("pg_restore \"$@\"")));
             gate.reached().await;
             let scratch =
                 PgConnectOptions::new().socket(database::socket()).username("postgres").database("drill");
-            let lock = Lock::take(scratch, "lock table crm.company in access exclusive mode").await;
+            // Who only reads passes the second one.
+            let mode = if matches!(stage, Stage::Compare) { "access exclusive" } else { "share" };
+            let lock = Lock::take(scratch, &format!("lock table crm.company in {mode} mode")).await;
             gate.open().await;
             lock.kill_who_waits(running).await;
         }

@@ -60,10 +60,14 @@ impl Pod {
     }
 
     pub fn backup(&self, database: &Database, door: &FakeDoor) -> Command {
+        self.backup_because("OnDemand", database, door)
+    }
+
+    pub fn backup_because(&self, reason: &str, database: &Database, door: &FakeDoor) -> Command {
         let login = database.login("crm_backup");
         let mut command = self.command("backup", door);
         command.args(["--database-host", &login.host, "--database-port", &login.port.to_string()]);
-        command.args(["--database-name", &login.database, "--reason", "OnDemand"]);
+        command.args(["--database-name", &login.database, "--reason", reason]);
         command.arg("--database-password-file").arg(self.file("password"));
         command.arg("--recipients-file").arg(self.file("recipients"));
         command

@@ -48,6 +48,7 @@ pub(super) enum Reason {
     OnDemand,
     Final,
     Safety,
+    BeforeUpgrade,
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,6 +180,19 @@ mod tests {
         let mut more = manifest();
         more["later"] = json!(true);
         assert_eq!(checked(&more), Ok(facts));
+    }
+
+    #[rstest]
+    #[case("Scheduled", Some(Reason::Scheduled))]
+    #[case("OnDemand", Some(Reason::OnDemand))]
+    #[case("Final", Some(Reason::Final))]
+    #[case("Safety", Some(Reason::Safety))]
+    #[case("BeforeUpgrade", Some(Reason::BeforeUpgrade))]
+    #[case("Whim", None)]
+    fn reasons_are_those_that_the_crm_knows(#[case] word: &str, #[case] reason: Option<Reason>) {
+        let mut manifest = manifest();
+        manifest["reason"] = json!(word);
+        assert_eq!(checked(&manifest).ok().map(|facts| facts.reason), reason);
     }
 
     #[rstest]

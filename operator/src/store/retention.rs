@@ -65,7 +65,7 @@ pub(super) fn expendable(
 fn least(reason: Reason) -> SignedDuration {
     match reason {
         Reason::Scheduled | Reason::OnDemand => ANY,
-        Reason::Final | Reason::Safety => SPECIAL,
+        Reason::Final | Reason::Safety | Reason::BeforeUpgrade => SPECIAL,
     }
 }
 

@@ -77,6 +77,7 @@ fn a_year_of_backups_comes_down_to_what_the_plan_says() {
 #[case(Reason::OnDemand, true)]
 #[case(Reason::Final, false)]
 #[case(Reason::Safety, false)]
+#[case(Reason::BeforeUpgrade, false)]
 fn what_was_made_before_something_final_stays_for_a_month(#[case] reason: Reason, #[case] goes: bool) {
     let mut backups = made(&["2026-11-22T01:00", "2026-10-23T12:01", "2026-10-23T11:59"]);
     for backup in &mut backups[1..] {
@@ -108,11 +109,13 @@ fn a_backup_from_the_future_stops_everything() {
 prop_compose! {
     /// Some backups of the last two years.
     fn backups()(
-        some in prop::collection::vec((0_i64..2 * 365 * 24 * 60, 0..4_u8, prop::bool::weighted(0.8)), 0..60)
+        some in prop::collection::vec((0_i64..2 * 365 * 24 * 60, 0..5_u8, prop::bool::weighted(0.8)), 0..60)
     ) -> Vec<Backup> {
         let now: Timestamp = NOW.parse().unwrap();
         some.into_iter().enumerate().map(|(number, (minutes, reason, is_good))| {
-            let reason = [Reason::Scheduled, Reason::OnDemand, Reason::Final, Reason::Safety][usize::from(reason)];
+            let reasons =
+                [Reason::Scheduled, Reason::OnDemand, Reason::Final, Reason::Safety, Reason::BeforeUpgrade];
+            let reason = reasons[usize::from(reason)];
             Backup { reason, is_good, ..backup(now - SignedDuration::from_mins(minutes), number) }
         }).collect()
     }
