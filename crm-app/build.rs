@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let page = Path::new("web/dist/index.html");
     println!("cargo::rerun-if-changed=web/dist");
     println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-changed=test-migrations");
     println!("cargo::rerun-if-changed=sqlx.toml");
     if !page.exists() {
         fs::create_dir_all("web/dist")?;

@@ -54,15 +54,17 @@ pub fn router(app: App) -> Router {
     let (api, _) = api::routes();
     // Most of an exit bundle is packed already.
     let packable = DefaultPredicate::new().and(NotForContentType::const_new("application/zip"));
-    api.route("/api/{*rest}", axum::routing::any(not_found))
+    let router = api
+        .route("/api/{*rest}", axum::routing::any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
         .layer(CompressionLayer::new().gzip(true).compress_when(packable))
         .fallback(assets::serve)
         .layer(from_fn_with_state(app.clone(), observe::same_origin))
-        .layer(from_fn_with_state(app.clone(), headers::add))
-        .layer(from_fn_with_state(app.clone(), observe::request))
-        .with_state(app)
+        .layer(from_fn_with_state(app.clone(), headers::add));
+    #[cfg(feature = "test-releases")]
+    let router = crate::test_release::around(router);
+    router.layer(from_fn_with_state(app.clone(), observe::request)).with_state(app)
 }
 
 async fn not_found() -> Response {

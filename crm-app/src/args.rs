@@ -17,6 +17,10 @@ pub struct Cli {
     /// What to log: a level, or tracing directives.
     #[arg(long, env = "CRM_LOG", default_value = "info", global = true)]
     pub log: String,
+    /// Which release for tests this is.
+    #[cfg(feature = "test-releases")]
+    #[arg(long, env = "CRM_TEST_RELEASE", global = true)]
+    pub test_release: Option<crate::test_release::TestRelease>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

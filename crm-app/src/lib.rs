@@ -8,7 +8,8 @@
 //! - [`auth`]: who is asking; [`api`]: JSON under `/api/v1`; [`assets`]: the front end;
 //! - [`backup`]: backups, taken and restored; [`exchange`]: data on their way out;
 //! - [`entitlement`]: what the tenant may do; [`health`], [`metrics`], [`telemetry`]: how it is watched;
-//! - [`clock`], [`random`]: time and chance.
+//! - [`clock`], [`random`]: time and chance;
+//! - `test_release`: not in products, but in releases that only tests run.
 
 pub mod api;
 pub mod app;
@@ -28,3 +29,5 @@ pub mod http;
 pub mod metrics;
 pub mod random;
 pub mod telemetry;
+#[cfg(feature = "test-releases")]
+pub mod test_release;

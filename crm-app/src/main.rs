@@ -21,6 +21,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     telemetry::init(&cli.log)?;
+    #[cfg(feature = "test-releases")]
+    crm_app::test_release::begin(cli.test_release);
     // Not one thread per core of the node: a tenant's CRM has little to do, and each thread costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -27,6 +27,8 @@ const LONGEST_GOODBYE: Duration = Duration::from_secs(20);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(args: args::Serve) -> anyhow::Result<()> {
+    #[cfg(feature = "test-releases")]
+    crate::test_release::start()?;
     let files = [args.entitlement_config, args.entitlement_annotation];
     let origin = origin(args.tenant, args.image);
     let login = Login::read(&args.database).await.with_context(|| {

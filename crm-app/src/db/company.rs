@@ -139,6 +139,8 @@ pub async fn insert(
     )
     .execute(tx.db())
     .await?;
+    #[cfg(feature = "test-releases")]
+    crate::test_release::company_written(tx.db(), id).await?;
     Ok(inserted.rows_affected() == 1)
 }
 
@@ -179,5 +181,7 @@ pub async fn update(
     )
     .execute(tx.db())
     .await?;
+    #[cfg(feature = "test-releases")]
+    crate::test_release::company_written(tx.db(), id).await?;
     Ok(())
 }

@@ -3,7 +3,13 @@
 use sqlx::{PgConnection, migrate::Migrator};
 
 /// The migrations of this build.
+#[cfg(not(feature = "test-releases"))]
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// The migrations of the release that this process is.
+#[cfg(feature = "test-releases")]
+pub static MIGRATOR: std::sync::LazyLock<Migrator> =
+    std::sync::LazyLock::new(|| crate::test_release::migrator(sqlx::migrate!("./migrations")));
 
 /// The schema that this build was written for. It works on every newer one too, because migrations expand
 /// first and contract only when no running release needs the old shape.

@@ -13,6 +13,18 @@ use crate::{
     vault::{self, Keys},
 };
 
+/// Whether the program has releases inside that only tests run.
+pub fn holds_test_releases() -> bool {
+    let program = fs::read(env!("CARGO_BIN_EXE_crm-app")).unwrap();
+    String::from_utf8_lossy(&program).contains("CRM_TEST_RELEASE")
+}
+
+#[cfg(not(feature = "test-releases"))]
+#[test]
+fn a_product_holds_nothing_that_only_tests_run() {
+    assert!(!holds_test_releases());
+}
+
 #[tokio::test]
 async fn a_backup_and_its_drill_report_what_they_did() {
     let database = database::migrated().await;

@@ -45,6 +45,8 @@ mod in_flight;
 mod matrix;
 mod migrate;
 mod paging;
+#[cfg(feature = "test-releases")]
+mod releases;
 mod restore;
 mod restore_faults;
 mod restore_killed;

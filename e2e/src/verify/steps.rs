@@ -18,6 +18,8 @@ use crate::{
 const CLUSTER: &str = "verify";
 /// Features of this crate that switch on the tests which need a cluster.
 const CLUSTER_FEATURES: &str = "e2e/control-plane,e2e/fleet,e2e/cluster";
+/// The CRM's feature that is off in products.
+const TEST_RELEASES: &str = "crm-app/test-releases";
 const COMPILE: Duration = Duration::from_mins(30);
 const TEST: Duration = Duration::from_mins(20);
 
@@ -178,9 +180,14 @@ async fn front_end() -> Result<Tally> {
     command::run(command, TEST).await
 }
 
+/// Twice, because the product is not what it is with the releases that only tests run.
 async fn lint() -> Result<Tally> {
-    let words = ["clippy", "--locked", "--workspace", "--all-targets", "--features", CLUSTER_FEATURES];
-    cargo(&[&words[..], &["--", "--deny", "warnings"]].concat(), COMPILE).await
+    let mut tally = Tally::default();
+    for features in [CLUSTER_FEATURES.to_owned(), format!("{CLUSTER_FEATURES},{TEST_RELEASES}")] {
+        let words = ["clippy", "--locked", "--workspace", "--all-targets", "--features", &features];
+        tally += cargo(&[&words[..], &["--", "--deny", "warnings"]].concat(), COMPILE).await?;
+    }
+    Ok(tally)
 }
 
 async fn licences() -> Result<Tally> {
@@ -193,10 +200,16 @@ async fn licences() -> Result<Tally> {
 /// All tests that need no cluster. Those of the CRM get a PostgreSQL of the version that tenants run.
 async fn tests() -> Result<Tally> {
     let postgres = images::test_postgres().await?;
-    let mut command = Command::new("cargo");
-    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).current_dir(workspace());
-    command.envs(postgres.environment().await?).env("SQLX_OFFLINE", "true");
-    command::run(command, COMPILE).await
+    let environment = postgres.environment().await?;
+    let mut tally = Tally::default();
+    // What a product does is tried on products, and apart from it the releases that only tests run.
+    for words in [&[][..], &["--features", TEST_RELEASES, "--test", "it", "--", "releases::"]] {
+        let mut command = Command::new("cargo");
+        command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).args(words);
+        command.envs(environment.clone()).env("SQLX_OFFLINE", "true").current_dir(workspace());
+        tally += command::run(command, COMPILE).await?;
+    }
+    Ok(tally)
 }
 
 /// Test targets of this crate that bring up, or talk to, a real API server, so many tests of one target at a time.
