@@ -21,7 +21,11 @@ use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{PersistentVolumeClaim, Pod},
 };
-use kube::{Api, Client, ResourceExt, api::ListParams, runtime::watcher};
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    runtime::{WatchStreamExt, watcher},
+};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -254,6 +258,8 @@ where
         + 'static,
 {
     watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        // An API server that is gone refuses at once: without a pause this would never let go of its thread.
+        .default_backoff()
         .filter_map(move |change| {
             ready(match change {
                 Ok(
