@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use e2e::{
     cluster::{
         ControlPlane,
-        control_plane::{Outcome, StandIn, Workload},
+        control_plane::{Outcome, StandIn, Traffic, Workload},
     },
     host::{
         process,
@@ -23,6 +23,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
+use operator::names;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -209,4 +210,62 @@ async fn dropping_a_control_plane_ends_its_processes() {
     drop(control_plane);
     assert_eq!(of_this(), 0);
     assert!(!folder.exists());
+}
+
+/// The metrics of the only pod with that label; nothing if nobody listens.
+async fn scraped(client: &Client, label: &str) -> Option<String> {
+    let pods = pods_of(client, label).await;
+    assert_eq!(pods.len(), 1, "{pods:?}");
+    let address = pods[0]["status"]["podIP"].as_str().unwrap_or_default();
+    assert!(address.starts_with("127."), "{address:?}");
+    reqwest::get(format!("http://{address}:9090/metrics")).await.ok()?.text().await.ok()
+}
+
+#[tokio::test]
+async fn pods_of_the_crm_can_be_scraped() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let client = control_plane.client().await.unwrap();
+    ready_for_pods(&client).await;
+    let stand_in = StandIn::start(control_plane.client().await.unwrap());
+    let slow = Traffic { requests: 40, per_second: 0, errors_per_mille: 250, ..Traffic::default() };
+    stand_in.on_visitors("app:2", slow);
+    for (name, image) in [("first", "example/app:1"), ("second", "example/app:2")] {
+        let mut deployment = workload(name);
+        deployment["spec"]["template"]["metadata"]["labels"][names::COMPONENT_LABEL] = json!("crm");
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        create::<Deployment>(&client, deployment).await;
+        until::<Deployment>(&client, name, "ready", |object| object["status"]["readyReplicas"] == 1).await;
+    }
+    let has = |page: &str, line: &str| page.lines().any(|found| found == line);
+    let first = scraped(&client, "app=first").await.unwrap();
+    assert!(first.contains(r#"status="500"} 0"#), "{first}");
+    let second = scraped(&client, "app=second").await.unwrap();
+    assert!(second.contains(r#"status="200"} 30"#) && second.contains(r#"status="500"} 10"#), "{second}");
+
+    // Nobody has told it what it is entitled to; then somebody does, and it follows.
+    assert!(has(&first, "crm_read_only 1"), "{first}");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let name = pods_of(&client, "app=first").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let profile = json!({"displayName": "A", "locale": "en", "timeZone": "UTC", "currency": "EUR"});
+    let told = json!({"revision": 1, "state": "Active", "seats": 1, "profile": profile}).to_string();
+    let told = json!({"metadata": {"annotations": {names::ENTITLEMENT_ANNOTATION: told}}});
+    pods.patch(&name, &PatchParams::default(), &Patch::Merge(told)).await.unwrap();
+    Wait::new("a pod that can be changed", Duration::from_secs(10))
+        .until(async || {
+            let page = scraped(&client, "app=first").await.unwrap_or_default();
+            Ok(if has(&page, "crm_read_only 0") { Look::Done(()) } else { Look::NotYet(page) })
+        })
+        .await
+        .unwrap();
+
+    // Nobody answers in a pod that crashes.
+    stand_in.on_image(Workload::Deployment, "app:1", Outcome::Exits { code: 1, message: String::new() });
+    Wait::new("a pod that does not answer", Duration::from_secs(10))
+        .until(async || {
+            let page = scraped(&client, "app=first").await;
+            Ok(page.map_or(Look::Done(()), |_| Look::NotYet("it answers".to_owned())))
+        })
+        .await
+        .unwrap();
+    control_plane.stop().await.unwrap();
 }

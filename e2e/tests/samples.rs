@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use operator::api::{BackupStore, Plan, Release, Tenant};
+use operator::api::{BackupStore, Channel, Plan, Release, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -76,6 +76,7 @@ fn every_sample_is_read_without_loss() -> Result<()> {
                 "Tenant" => read_strictly::<Tenant>(&object),
                 "Plan" => read_strictly::<Plan>(&object),
                 "Release" => read_strictly::<Release>(&object),
+                "Channel" => read_strictly::<Channel>(&object),
                 "BackupStore" => read_strictly::<BackupStore>(&object),
                 _ => bail!("{file}: unknown kind {kind:?}"),
             }
@@ -89,6 +90,7 @@ fn every_sample_is_read_without_loss() -> Result<()> {
     assert_eq!(names["Plan"], ["small", "standard", "business"]);
     assert_eq!(names["Tenant"], ["acme", "bluesky", "hangzhou"]);
     assert_eq!(names["Release"], ["0.1.0"]);
+    assert_eq!(names["Channel"], ["stable"]);
     assert_eq!(names["BackupStore"], ["local", "offsite"]);
     Ok(())
 }
@@ -102,9 +104,15 @@ fn the_samples_fit_together() -> Result<()> {
     let has = |kind: &str, name: &Value| {
         objects.iter().any(|o| o["kind"] == kind && o["metadata"]["name"] == *name)
     };
-    for tenant in objects.iter().filter(|object| object["kind"] == "Tenant") {
-        assert!(has("Plan", &tenant["spec"]["plan"]), "no such plan: {tenant}");
-        assert!(has("Release", &tenant["spec"]["release"]), "no such release: {tenant}");
+    let of_kind = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
+    for tenant in of_kind("Tenant") {
+        let spec = &tenant["spec"];
+        assert!(has("Plan", &spec["plan"]), "no such plan: {tenant}");
+        let follows = has("Release", &spec["release"]) || has("Channel", &spec["channel"]);
+        assert!(follows, "no such release or channel: {tenant}");
+    }
+    for channel in of_kind("Channel") {
+        assert!(has("Release", &channel["spec"]["release"]), "no such release: {channel}");
     }
     Ok(())
 }

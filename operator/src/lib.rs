@@ -13,11 +13,13 @@ pub mod names; // Names, and every label, annotation and child name derived from
 pub mod process; // What keeps the process alive and visible: start-up, backoff, health, metrics, log.
 pub mod quantity; // Amounts in the form in which the API server stores them.
 pub mod references; // The finalizer on Plans and Releases in use.
+pub mod rollout; // Channels: which tenant is told which release, and when.
 pub mod routes; // The route table for the gateway.
 pub mod schedule; // When backups are made: cron with values of the tenant's own.
 pub mod store; // `operator store`: the door to the backup stores.
 pub mod tenant; // The tenant controller: observe, validate, build, apply, status.
 pub mod tombstones; // What is left of deleted tenants, until it expires.
+pub mod window; // When a maintenance window is open, by the tenant's clock.
 
 #[cfg(test)]
 mod testing;

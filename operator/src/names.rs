@@ -49,6 +49,12 @@ pub const NEXT_DATABASE: &str = "tenantry.dev/next-database-generation";
 pub const OLDEST_DATABASE: &str = "tenantry.dev/oldest-database-generation";
 /// Annotation on a Namespace: when the database that serves took the place of another one.
 pub const SWITCHED_AT: &str = "tenantry.dev/switched-at";
+/// Annotation on a Namespace: the upgrade that is under way or failed, as JSON.
+pub const UPGRADE: &str = "tenantry.dev/upgrade";
+/// Annotation on a Tenant: each new value lets an upgrade that failed begin again.
+pub const RETRY: &str = "tenantry.dev/retry";
+/// The name of the wave that takes what is left, when no wave of a Channel does.
+pub const REST_WAVE: &str = "rest";
 /// Annotation on a Namespace: the newest backup, as JSON.
 pub const LAST_BACKUP: &str = "tenantry.dev/last-backup";
 /// Annotation on a Namespace: the newest drill, as JSON.
@@ -65,6 +71,8 @@ pub const TOMBSTONE_FINALIZER: &str = "tenantry.dev/tombstone";
 pub const IN_USE_FINALIZER: &str = "tenantry.dev/in-use";
 /// Field manager of everything that belongs to one tenant.
 pub const FIELD_MANAGER: &str = "tenantry-tenant";
+/// Field manager of Channels' statuses, and of what a channel says in those of its tenants.
+pub const ROLLOUT_FIELD_MANAGER: &str = "tenantry-rollout";
 /// Field manager of tombstones.
 pub const TOMBSTONE_FIELD_MANAGER: &str = "tenantry-tombstone";
 /// Field manager of the route table.
@@ -111,6 +119,10 @@ pub mod child {
     pub const FINAL_BACKUP: &str = "backup-final";
     /// The beginning of the name of the Job that tries that backup before a tenant is removed.
     pub const FINAL_DRILL: &str = "drill-final";
+    /// The beginning of the name of the Job that makes the backup before an upgrade.
+    pub const UPGRADE_BACKUP: &str = "backup-upgrade";
+    /// The beginning of the name of the Job that tries a new release on that backup.
+    pub const REHEARSAL: &str = "drill-upgrade";
     /// Beginning of the name of the Job that restores what a tenant begins with.
     pub const BOOTSTRAP: &str = "bootstrap";
     /// Secret with the key that reads what a tenant begins with, as long as that takes.
@@ -284,6 +296,21 @@ pub fn final_backup_job(closing_since: jiff::Timestamp) -> String {
 /// The Job that tries that backup before the tenant is removed.
 pub fn final_drill_job(backup: &str) -> String {
     format!("{}-{}", child::FINAL_DRILL, short_hash(&[backup]))
+}
+
+/// The Job that makes the backup before the upgrade to that release; each time that it is tried, another one.
+pub fn upgrade_backup_job(release: &str, started_at: jiff::Timestamp) -> String {
+    format!("{}-{}", child::UPGRADE_BACKUP, short_hash(&[release, &started_at.to_string()]))
+}
+
+/// The Job that tries a release on that backup.
+pub fn rehearsal_job(release: &str, started_at: jiff::Timestamp) -> String {
+    format!("{}-{}", child::REHEARSAL, short_hash(&[release, &started_at.to_string()]))
+}
+
+/// The TenantRestore that takes a tenant back to where it was before the upgrade that began then.
+pub fn undo_restore(tenant: &str, started_at: jiff::Timestamp) -> String {
+    format!("{tenant}-before-upgrade-{}", short_hash(&[&started_at.to_string()]))
 }
 
 /// The tombstone of the tenant of that name and uid.

@@ -1,4 +1,4 @@
-//! Plans, Releases and BackupStores that a tenant refers to carry a finalizer, so that nobody deletes them under a running customer.
+//! Plans, Releases, Channels and BackupStores that a tenant refers to carry a finalizer, so that nobody deletes them under a running customer.
 
 use std::collections::BTreeSet;
 
@@ -6,39 +6,40 @@ use kube::{Resource, ResourceExt, runtime::reflector::Store};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantTombstone},
+    api::{Channel, Plan, Tenant, TenantTombstone},
     cluster::{Cluster, Error},
-    malformed::Registry,
     names::IN_USE_FINALIZER,
+    tenant::Context,
 };
 
 /// Puts the finalizer where it belongs and takes it away where it does not.
-pub async fn settle(
-    cluster: &Cluster,
-    tenants: &Store<Tenant>,
-    plans: &Store<Plan>,
-    releases: &Store<Release>,
-    stores: &Store<BackupStore>,
-    tombstones: &Store<TenantTombstone>,
-    malformed: &Registry,
-) -> Result<(), Error> {
-    let tenants = tenants.state();
+pub async fn settle(ctx: &Context) -> Result<(), Error> {
+    let Context { cluster, malformed, .. } = ctx;
+    let tenants = ctx.tenants.state();
+    let fleet = || tenants.iter().map(AsRef::as_ref);
     // Nobody can say what a tenant uses that cannot be read.
     let others = if malformed.of_kind::<Tenant>().is_empty() { Others::Release } else { Others::Keep };
-    let used = used_plans(tenants.iter().map(AsRef::as_ref));
+    let used = used_plans(fleet());
     // Nor where the backups of a plan go that cannot be read.
     let plans_known = if malformed.of_kind::<Plan>().is_empty() { others } else { Others::Keep };
-    let known = plans.state();
-    let tombstones = tombstones.state();
+    let known = ctx.plans.state();
+    let tombstones = ctx.tombstones.state();
     let kept = tombstones.iter().filter_map(|tombstone| tombstone.spec.store.as_deref());
     let used_here = used_stores(known.iter().map(AsRef::as_ref), &used).into_iter().chain(kept).collect();
     let stores_known =
         if malformed.of_kind::<TenantTombstone>().is_empty() { plans_known } else { Others::Keep };
-    let stores = mark(cluster, stores, &used_here, stores_known).await;
-    let plans = mark(cluster, plans, &used, others).await;
-    let used = used_releases(tenants.iter().map(AsRef::as_ref));
-    let releases = mark(cluster, releases, &used, others).await;
-    plans.and(releases).and(stores)
+    let stores = mark(cluster, &ctx.stores, &used_here, stores_known).await;
+    let plans = mark(cluster, &ctx.plans, &used, others).await;
+    let channels = mark(cluster, &ctx.channels, &used_channels(fleet()), others).await;
+    // Nor which release a channel wants that cannot be read.
+    let channels_known = if malformed.of_kind::<Channel>().is_empty() { others } else { Others::Keep };
+    let known = ctx.channels.state();
+    let used = used_releases(fleet())
+        .into_iter()
+        .chain(known.iter().flat_map(|channel| wanted_by(channel)))
+        .collect();
+    let releases = mark(cluster, &ctx.releases, &used, channels_known).await;
+    plans.and(releases).and(stores).and(channels)
 }
 
 /// What becomes of the finalizer on objects that no readable tenant refers to.
@@ -60,14 +61,29 @@ fn used_stores<'a>(plans: impl Iterator<Item = &'a Plan>, used: &BTreeSet<&str>)
         .collect()
 }
 
-/// Those that tenants want, and those that still run.
+fn used_channels<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a str> {
+    tenants.filter_map(|tenant| tenant.spec.channel.as_deref()).collect()
+}
+
+/// Those that tenants want, and those that still run, or may have to run again.
 fn used_releases<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> BTreeSet<&'a str> {
     tenants
         .flat_map(|tenant| {
-            let running = tenant.status.as_ref().and_then(|status| status.release.as_deref());
-            tenant.spec.release.as_deref().into_iter().chain(running)
+            let status = tenant.status.as_ref();
+            let running = status.and_then(|status| status.release.as_deref());
+            let told = status.and_then(|status| status.target_release.as_deref());
+            let under_way = status.and_then(|status| status.upgrade.as_ref());
+            let under_way = under_way.map(|upgrade| [upgrade.from.as_str(), upgrade.to.as_str()]);
+            let own = tenant.spec.release.as_deref();
+            own.into_iter().chain(running).chain(told).chain(under_way.into_iter().flatten())
         })
         .collect()
+}
+
+/// The releases of a channel: the one that its tenants are to run, and the one with which new ones begin.
+fn wanted_by(channel: &Channel) -> impl Iterator<Item = &str> {
+    let settled = channel.status.as_ref().and_then(|status| status.settled_release.as_deref());
+    settled.into_iter().chain([channel.spec.release.as_str()])
 }
 
 async fn mark<K>(
@@ -120,7 +136,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{api::TenantStatus, testing};
+    use crate::{
+        api::{TenantStatus, UpgradeStep},
+        testing,
+    };
 
     #[rstest]
     #[case::used(&[], false, true, Some(vec![IN_USE_FINALIZER]))]
@@ -167,5 +186,24 @@ mod tests {
         tenant.spec.release = Some("r2".into());
         tenant.status = Some(TenantStatus { release: Some("r1".into()), ..TenantStatus::default() });
         assert_eq!(used_releases([&tenant].into_iter()), BTreeSet::from(["r1", "r2"]));
+    }
+
+    #[test]
+    fn so_is_one_that_a_tenant_may_have_to_go_back_to() {
+        let mut tenant = testing::tenant();
+        tenant.spec.release = None;
+        tenant.status = Some(TenantStatus {
+            release: Some("r2".into()),
+            target_release: Some("r3".into()),
+            upgrade: Some(testing::upgrade("r1", "r2", UpgradeStep::Rolling)),
+            ..TenantStatus::default()
+        });
+        assert_eq!(used_releases([&tenant].into_iter()), BTreeSet::from(["r1", "r2", "r3"]));
+    }
+
+    #[test]
+    fn so_are_those_of_a_channel() {
+        let channel = testing::channel("r2", Some("r1"));
+        assert_eq!(wanted_by(&channel).collect::<BTreeSet<_>>(), BTreeSet::from(["r1", "r2"]));
     }
 }

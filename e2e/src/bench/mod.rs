@@ -7,6 +7,7 @@ mod floors;
 mod milestones;
 pub mod onboarding;
 pub mod operator;
+pub mod rollout;
 mod statistics;
 
 use std::{os::unix::process::CommandExt as _, process::ExitCode};
@@ -43,6 +44,8 @@ enum Benchmark {
     Backup(backup::Args),
     /// The operator with a large fleet, on a control plane of its own without nodes; takes about half an hour.
     Operator(operator::Args),
+    /// A release that goes through a fleet, on a control plane of its own without nodes, beside a bare loop that writes the same.
+    Rollout(rollout::Args),
 }
 
 /// Runs one benchmark and prints its report.
@@ -67,5 +70,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             report.check().map(|()| ExitCode::SUCCESS)
         }
         Benchmark::Operator(args) => Box::pin(operator::run(&args)).await,
+        Benchmark::Rollout(args) => Box::pin(rollout::run(&args)).await,
     }
 }

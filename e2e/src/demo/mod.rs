@@ -15,7 +15,7 @@ use futures::future::try_join_all;
 use crate::{
     cluster::{self, Cluster as _},
     fleet::{self, Installed},
-    images,
+    images::{self, TestImage},
 };
 
 /// Port on 127.0.0.1 where the demo's gateway answers.
@@ -30,6 +30,9 @@ pub struct Args {
     /// Stop the demo and remove everything that it started.
     #[arg(long)]
     down: bool,
+    /// Also build and load the releases of the CRM that only tests run.
+    #[arg(long, conflicts_with = "down")]
+    test_releases: bool,
     /// Which cluster to use.
     #[command(flatten)]
     cluster: cluster::Choice,
@@ -43,22 +46,30 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         println!("The demo is down; caches are kept, so the next start is quick.");
         return Ok(ExitCode::SUCCESS);
     }
-    let installed = install_on(&args.cluster, PORT).await?;
+    let test_images = if args.test_releases { test_releases().await? } else { Vec::new() };
+    let installed = install_on(&args.cluster, &test_images, PORT).await?;
     report::print(&installed, &samples::tenants(&installed)?, begun.elapsed()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The demo's fleet on a cluster of another name, for verification.
+/// The demo's fleet on a cluster of another name, for verification, with the releases that only tests run.
 pub async fn install(name: &str) -> Result<Installed> {
-    install_on(&cluster::Choice::named(name), VERIFY_PORT).await
+    let test_images = test_releases().await?;
+    install_on(&cluster::Choice::named(name), &test_images, VERIFY_PORT).await
 }
 
-async fn install_on(choice: &cluster::Choice, port: u16) -> Result<Installed> {
+/// Before the product's images: cargo leaves the program that it has built last in the place of both.
+async fn test_releases() -> Result<Vec<TestImage>> {
+    images::front_end().await.context("cannot build the front end")?;
+    images::test_releases().await.context("cannot build the releases for tests")
+}
+
+async fn install_on(choice: &cluster::Choice, test_images: &[TestImage], port: u16) -> Result<Installed> {
     let cluster = cluster::choose(choice).await?;
     let images = images::build().await.context("cannot build the images")?;
     cluster.up().await?;
     println!("installing the chart");
-    let installed = fleet::install(&choice.name, &cluster, &images, port).await?;
+    let installed = fleet::install(&choice.name, &cluster, &images, test_images, port).await?;
     samples::apply_plans(&installed).await?;
     let tenants = samples::tenants(&installed)?;
     println!("applying {} tenants", tenants.len());

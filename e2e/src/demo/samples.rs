@@ -25,13 +25,14 @@ pub(super) async fn apply_plans(installed: &Installed) -> Result<()> {
     Ok(())
 }
 
-/// The demo's tenants, on the release that was built from this checkout.
+/// The demo's tenants, all of them on the release that was built from this checkout.
 pub(super) fn tenants(installed: &Installed) -> Result<Vec<Tenant>> {
     let mut tenants = Vec::new();
     for file in TENANTS {
         tenants.extend(parse::<Tenant>(file)?);
     }
     for tenant in &mut tenants {
+        tenant.spec.channel = None;
         tenant.spec.release = Some(installed.release.clone());
     }
     Ok(tenants)

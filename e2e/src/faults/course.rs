@@ -1,4 +1,4 @@
-//! What happens to a tenant: the seven courses, one after the other a tenant's whole life.
+//! What happens to a tenant: the eight courses, one after the other a tenant's whole life.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use operator::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantRestore},
+    api::{BackupStore, Channel, Plan, Release, Tenant, TenantBackup, TenantRestore},
     names,
     tenant::requests::Request,
 };
@@ -26,6 +26,8 @@ pub enum Course {
     Create,
     /// It gets another plan, another release and one host more; the other plan allows no egress, so a policy goes.
     Change,
+    /// It follows a channel, which has it upgraded to the next release and watched.
+    Upgrade,
     /// Somebody asks for a backup.
     Backup,
     /// A backup takes the place of its data.
@@ -34,14 +36,22 @@ pub enum Course {
     Suspend,
     /// It is active again.
     Resume,
-    /// It is deleted with all its data.
+    /// It is deleted with all its data, and so is its channel.
     Delete,
 }
 
 impl Course {
     /// In the order of a tenant's life.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Create, Self::Change, Self::Backup, Self::Restore, Self::Suspend, Self::Resume, Self::Delete];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Change,
+        Self::Upgrade,
+        Self::Backup,
+        Self::Restore,
+        Self::Suspend,
+        Self::Resume,
+        Self::Delete,
+    ];
 
     /// The one that follows.
     pub(super) fn next(self) -> Option<Self> {
@@ -64,6 +74,10 @@ impl Course {
             Self::Change => json!({"spec": {
                 "plan": "closed", "release": "r2", "hosts": [{"name": format!("crm.{tenant}.example")}],
             }}),
+            Self::Upgrade => {
+                Api::all(client.clone()).create(&PostParams::default(), &channel(tenant)?).await?;
+                json!({"spec": {"channel": tenant, "release": null}})
+            }
             Self::Suspend => json!({"spec": {"state": "Suspended"}}),
             Self::Resume => json!({"spec": {"state": "Active"}}),
             Self::Delete => json!({"metadata": {"annotations": {names::CONFIRM_DELETE: tenant}}}),
@@ -71,6 +85,7 @@ impl Course {
         tenants.patch(tenant, &PatchParams::default(), &Patch::Merge(patch)).await?;
         if self == Self::Delete {
             tenants.delete(tenant, &DeleteParams::default()).await?;
+            Api::<Channel>::all(client.clone()).delete(tenant, &DeleteParams::default()).await?;
         }
         Ok(())
     }
@@ -83,18 +98,29 @@ impl Course {
             return Ok(Look::NotYet(open));
         }
         let reason = match self {
-            Self::Create | Self::Change | Self::Backup | Self::Restore | Self::Resume => "AsExpected",
+            Self::Create | Self::Change | Self::Upgrade | Self::Backup | Self::Restore | Self::Resume => {
+                "AsExpected"
+            }
             Self::Suspend => "Suspended",
             Self::Delete => return look_for_nothing(client, live.as_ref(), tenant).await,
         };
         let live = serde_json::to_value(live)?;
-        let conditions = live["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready =
-            conditions.iter().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default();
+        let ready = condition(&live, "Ready");
+        let wanted = live["spec"]["release"].as_str().unwrap_or(LAST_RELEASE);
         let current = ready["observedGeneration"] == live["metadata"]["generation"]
-            && live["status"]["release"] == live["spec"]["release"];
+            && live["status"]["release"] == wanted
+            && live["status"]["upgrade"].is_null();
         let there = current && ready["status"] == "True" && ready["reason"] == reason;
-        Ok(if there { Look::Done(()) } else { Look::NotYet(format!("Ready is {ready}")) })
+        if !there {
+            return Ok(Look::NotYet(format!(
+                "Ready is {ready}, its upgrade is {}",
+                live["status"]["upgrade"]
+            )));
+        }
+        if self == Self::Upgrade {
+            return look_for_rollout(client, &live, tenant).await;
+        }
+        Ok(Look::Done(()))
     }
 
     /// What is still to come of a request: its end, and then that of its Jobs and their pods.
@@ -102,7 +128,9 @@ impl Course {
         let status = match self {
             Self::Backup => status_of::<TenantBackup>(client, tenant).await?,
             Self::Restore => status_of::<TenantRestore>(client, tenant).await?,
-            Self::Create | Self::Change | Self::Suspend | Self::Resume | Self::Delete => return Ok(None),
+            Self::Create | Self::Change | Self::Upgrade | Self::Suspend | Self::Resume | Self::Delete => {
+                return Ok(None);
+            }
         };
         let complete = &status["conditions"][0];
         if complete["status"] != "True" {
@@ -114,6 +142,23 @@ impl Course {
         let left: Vec<_> = pods.list(&of_request).await?.iter().map(ResourceExt::name_any).collect();
         Ok((!left.is_empty()).then(|| format!("pods are left: {left:?}")))
     }
+}
+
+/// Whether channel and tenant say that nothing of a rollout is left to be done.
+async fn look_for_rollout(client: &Client, tenant: &Value, channel: &str) -> Result<Look<()>> {
+    let channel = serde_json::to_value(Api::<Channel>::all(client.clone()).get_opt(channel).await?)?;
+    let up_to_date = |object: &Value| condition(object, "UpToDate")["status"] == "True";
+    let is_over = up_to_date(tenant)
+        && up_to_date(&channel)
+        && channel["status"]["observedGeneration"] == channel["metadata"]["generation"]
+        && channel["status"]["settledRelease"] == channel["spec"]["release"];
+    Ok(if is_over { Look::Done(()) } else { Look::NotYet(format!("the channel says {}", channel["status"])) })
+}
+
+/// A condition of an object, or null.
+fn condition(object: &Value, type_: &str) -> Value {
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == type_).cloned().unwrap_or_default()
 }
 
 /// Makes a request, which is called like its tenant.
@@ -137,6 +182,21 @@ pub(super) async fn withdraw_requests(client: &Client, tenant: &str) -> Result<(
     withdraw::<TenantRestore>(client, tenant).await
 }
 
+/// Takes the channel of a tenant away, whatever still has it in use.
+pub(super) async fn withdraw_channel(client: &Client, tenant: &str) -> Result<()> {
+    let channels: Api<Channel> = Api::all(client.clone());
+    if channels.get_opt(tenant).await?.is_none() {
+        return Ok(());
+    }
+    let free = json!({"metadata": {"finalizers": null}});
+    channels.patch(tenant, &PatchParams::default(), &Patch::Merge(free)).await?;
+    // If it was being deleted, it went with its finalizer.
+    if channels.get_opt(tenant).await?.is_some() {
+        channels.delete(tenant, &DeleteParams::default()).await?;
+    }
+    Ok(())
+}
+
 async fn withdraw<K: Request>(client: &Client, name: &str) -> Result<()> {
     let requests: Api<K> = Api::all(client.clone());
     if requests.get_opt(name).await?.is_some() {
@@ -148,11 +208,13 @@ async fn withdraw<K: Request>(client: &Client, name: &str) -> Result<()> {
 async fn look_for_nothing(client: &Client, live: Option<&Tenant>, tenant: &str) -> Result<Look<()>> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = namespaces.get_opt(&names::namespace_of(tenant)).await?;
-    Ok(match (live, namespace) {
-        (None, None) => Look::Done(()),
-        (live, namespace) => Look::NotYet(format!(
-            "the Tenant is {}, its namespace is {}",
+    let channel = Api::<Channel>::all(client.clone()).get_opt(tenant).await?;
+    Ok(match (live, namespace, channel) {
+        (None, None, None) => Look::Done(()),
+        (live, namespace, channel) => Look::NotYet(format!(
+            "the Tenant is {}, its channel is {}, its namespace is {}",
             if live.is_some() { "still there" } else { "gone" },
+            if channel.is_some() { "still there" } else { "gone" },
             namespace.map_or("gone".to_owned(), |namespace| format!("there: {:?}", namespace.status)),
         )),
     })
@@ -163,6 +225,7 @@ impl fmt::Display for Course {
         formatter.write_str(match self {
             Self::Create => "create",
             Self::Change => "change",
+            Self::Upgrade => "upgrade",
             Self::Backup => "backup",
             Self::Restore => "restore",
             Self::Suspend => "suspend",
@@ -173,10 +236,11 @@ impl fmt::Display for Course {
 }
 
 /// The releases between which tenants move, and their schema versions.
-pub(super) const RELEASES: [(&str, i64); 2] = [("r1", 1), ("r2", 2)];
+pub(super) const RELEASES: [(&str, i64); 3] = [("r1", 1), ("r2", 2), (LAST_RELEASE, LAST_SCHEMA)];
 
-/// The schema version of the last.
-pub(super) const LAST_SCHEMA: i64 = RELEASES[1].1;
+/// The last of them, and its schema version.
+const LAST_RELEASE: &str = "r3";
+pub(super) const LAST_SCHEMA: i64 = 3;
 
 /// The image of a release.
 pub(super) fn image(release: &str) -> String {
@@ -213,12 +277,20 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
             "spec": {
                 "version": "1.0.0",
                 "image": image(name),
-                "schema": {"version": schema_version},
+                "schema": {"version": schema_version, "minAppSchema": 1},
             },
         }))?;
         Api::all(client.clone()).create(&PostParams::default(), &release).await?;
     }
     Ok(())
+}
+
+/// The channel of a tenant, which watches it for long enough to be seen to.
+fn channel(tenant: &str) -> Result<Channel> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Channel", "metadata": {"name": tenant},
+        "spec": {"release": LAST_RELEASE, "rollout": {"bake": "1s"}},
+    }))?)
 }
 
 fn new_tenant(name: &str) -> Value {

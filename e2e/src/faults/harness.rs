@@ -345,6 +345,7 @@ impl Harness {
                 tenants.delete(&tenant, &DeleteParams::default()).await?;
             }
         }
+        course::withdraw_channel(&self.client, &tenant).await?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let namespace = names::namespace_of(&tenant);
         if namespaces.get_opt(&namespace).await?.is_some() {

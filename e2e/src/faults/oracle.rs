@@ -35,11 +35,12 @@ const IN_THE_NAMESPACE: [(&str, &str); 16] = [
     ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
 ];
 /// What else it writes.
-const OUTSIDE: [(&str, &str); 10] = [
+const OUTSIDE: [(&str, &str); 11] = [
     ("apis/tenantry.dev/v1alpha1", "tenants"),
     ("apis/tenantry.dev/v1alpha1", "plans"),
     ("apis/tenantry.dev/v1alpha1", "releases"),
     ("apis/tenantry.dev/v1alpha1", "backupstores"),
+    ("apis/tenantry.dev/v1alpha1", "channels"),
     ("apis/tenantry.dev/v1alpha1", "tenantbackups"),
     ("apis/tenantry.dev/v1alpha1", "tenantrestores"),
     ("apis/tenantry.dev/v1alpha1", "tenanttombstones"),
@@ -89,7 +90,7 @@ async fn objects(client: &Client, tenant: &str) -> Result<Vec<(String, Value)>> 
 fn is_of(tenant: &str, resource: &str, object: &Value) -> bool {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     match resource {
-        "tenants" => name == tenant,
+        "tenants" | "channels" => name == tenant,
         // What is left of tenants of earlier runs stays for a month.
         "tenanttombstones" | "tenantbackups" | "tenantrestores" => object["spec"]["tenant"] == tenant,
         "secrets" if object["metadata"]["namespace"] == KEYS => {
@@ -202,7 +203,7 @@ fn mask_object(fields: &mut Map<String, Value>, generation: &Value) {
     for (key, value) in fields {
         match key.as_str() {
             "observedGeneration" if value == generation => *value = json!("<current>"),
-            "clusterIP" if *value != "None" => *value = json!("<address>"),
+            "podIP" | "ip" | "clusterIP" if *value != "None" => *value = json!("<address>"),
             "clusterIPs" if *value != json!(["None"]) => *value = json!("<addresses>"),
             "currentRevision" | "updateRevision" => *value = json!("<revision>"),
             _ => mask_fields(value, generation),

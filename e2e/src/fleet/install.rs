@@ -14,8 +14,7 @@ use super::{Installed, backups};
 use crate::{
     cluster::{Cluster, Forward, ImageArchive, kubeconfig},
     helm::{self, Pods},
-    images::Images,
-    toolchain,
+    images::{self, Images, TestImage},
 };
 
 const GATEWAY_NAMESPACE: &str = "tenantry-gateway";
@@ -24,16 +23,25 @@ const BASE_DOMAIN: &str = "crm.localhost";
 const CHART: Duration = Duration::from_mins(2);
 
 /// Loads the images, installs or upgrades the chart, and creates the store of backups and the `Release` of the CRM in this
-/// checkout.
+/// checkout. Releases that only tests run are loaded; tests create them.
 ///
 /// `port` is the loopback port of the gateway: it is part of every tenant's address, so it is fixed at installation.
 ///
 /// # Errors
 /// When Helm does not finish; the message carries what Helm said.
-pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: u16) -> Result<Installed> {
+pub async fn install(
+    name: &str,
+    cluster: &impl Cluster,
+    images: &Images,
+    test_images: &[TestImage],
+    port: u16,
+) -> Result<Installed> {
     let client = kubeconfig::client(cluster.kubeconfig()).await?;
     backups::make_claim(&client).await?;
-    cluster.load_images(&[images.operator.clone(), images.crm_app.clone(), images.postgres.clone()]).await?;
+    let product = [&images.operator, &images.crm_app, &images.postgres];
+    let archives: Vec<ImageArchive> =
+        product.into_iter().chain(test_images.iter().map(|image| &image.archive)).cloned().collect();
+    cluster.load_images(&archives).await?;
     helm::install(cluster.kubeconfig(), &values(cluster, images, port), Pods::Await(CHART)).await?;
     let gateway = Forward {
         namespace: GATEWAY_NAMESPACE.into(),
@@ -49,6 +57,10 @@ pub async fn install(name: &str, cluster: &impl Cluster, images: &Images, port: 
         release: String::new(),
         crm_image: cluster.image_reference(&images.crm_app),
         postgres_image: cluster.image_reference(&images.postgres),
+        test_images: test_images
+            .iter()
+            .map(|image| (image.release, cluster.image_reference(&image.archive)))
+            .collect(),
     };
     backups::make_store(&client, name).await?;
     installed.release = create_release(&client, &images.crm_app, &installed.crm_image).await?;
@@ -79,7 +91,8 @@ async fn create_release(client: &Client, image: &ImageArchive, reference: &str) 
     let spec = ReleaseSpec {
         version: version.into(),
         image: reference.into(),
-        schema: ReleaseSchema { version: schema_version()? },
+        schema: ReleaseSchema { version: images::product_schema()?, min_app_schema: Some(1) },
+        upgrades_from: None,
         notes: Some("Built from this checkout.".into()),
     };
     let releases: Api<Release> = Api::all(client.clone());
@@ -87,16 +100,4 @@ async fn create_release(client: &Client, image: &ImageArchive, reference: &str) 
         .patch(&name, &PatchParams::apply("tenantry-demo"), &Patch::Apply(Release::new(&name, spec)))
         .await?;
     Ok(name)
-}
-
-/// The newest migration of the CRM in this checkout: the number that its file name begins with.
-fn schema_version() -> Result<i64> {
-    let directory = toolchain::workspace().join("crm-app/migrations");
-    let entries =
-        std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names
-        .filter_map(|name| name.split_once('_')?.0.parse().ok())
-        .max()
-        .with_context(|| format!("{} has no migrations", directory.display()))
 }

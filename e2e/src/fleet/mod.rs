@@ -3,9 +3,10 @@
 pub mod backups;
 mod crm;
 mod install;
+mod releases;
 mod tenants;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use kube::Client;
@@ -18,6 +19,7 @@ pub use tenants::{Waited, sign_in_link, small_tenant};
 use crate::{
     cluster::{self, kubeconfig},
     host::files,
+    images::TestRelease,
 };
 
 /// Environment variable that names the cluster on which the fleet tests run.
@@ -40,6 +42,9 @@ pub struct Installed {
     pub crm_image: String,
     /// Image of PostgreSQL, by digest.
     pub postgres_image: String,
+    /// Images of the releases that only tests run, by digest; none unless they were asked for.
+    #[serde(default)]
+    pub test_images: BTreeMap<TestRelease, String>,
 }
 
 impl Installed {

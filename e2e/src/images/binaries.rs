@@ -19,15 +19,26 @@ const DEADLINE: Duration = Duration::from_mins(40);
 /// Compiles these packages as they go into the images, and returns the directory that holds their programs, which are
 /// called as the packages.
 pub async fn build(packages: &[&str]) -> Result<PathBuf> {
-    progress::step("compiling the release binaries (about 8 minutes the first time)", compile(packages)).await
+    let building = compile(packages, &[]);
+    progress::step("compiling the release binaries (about 8 minutes the first time)", building).await
 }
 
-async fn compile(packages: &[&str]) -> Result<PathBuf> {
+/// The same with features on that are off in products. Cargo puts what comes of it in the same place.
+pub(super) async fn build_with(packages: &[&str], features: &[&str]) -> Result<PathBuf> {
+    progress::step(
+        "compiling the releases for tests (two minutes the first time)",
+        compile(packages, features),
+    )
+    .await
+}
+
+async fn compile(packages: &[&str], features: &[&str]) -> Result<PathBuf> {
     // cargo's own errors go straight to the terminal; its report of what was built comes as JSON.
     let child = Command::new("cargo")
         .current_dir(toolchain::workspace())
         .args(["build", "--release", "--locked", "--quiet", "--message-format=json-render-diagnostics"])
         .args(packages.iter().map(|package| format!("--package={package}")))
+        .args(features.iter().map(|feature| format!("--features={feature}")))
         .arg("--bins")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -73,9 +73,11 @@ impl Builder {
     /// Builds an image into an OCI archive.
     pub(super) async fn build(&self, recipe: &Recipe, labels: &Labels, archive: &Path) -> Result<()> {
         let binaries = stage(&recipe.binaries)?;
+        let containerfile = tempfile::NamedTempFile::new()?;
+        fs::write(containerfile.path(), recipe.containerfile()?).context("cannot write the Containerfile")?;
         let tag = format!("{}:{}", recipe.repository(), labels.version);
         let arguments = [
-            format!("--file={}", recipe.containerfile().display()),
+            format!("--file={}", containerfile.path().display()),
             format!("--build-context=binaries={}", binaries.path().display()),
             format!("--label=org.opencontainers.image.version={}", labels.version),
             format!("--label=org.opencontainers.image.revision={}", labels.revision),

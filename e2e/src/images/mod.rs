@@ -2,7 +2,7 @@
 //!
 //! [`build`] makes what a cluster needs: the front end, the release binaries that embed it, and the three images of
 //! `deploy/images`. Docker builds them where it answers, buildah elsewhere. Everything is keyed by a hash of its inputs, so
-//! that a second call finds its archives in the cache.
+//! that a second call finds its archives in the cache. [`test_releases`] makes releases of the CRM that only tests run, on demand.
 //! [`test_postgres`] runs the PostgreSQL that tenants run, without a cluster, for tests.
 
 mod archive;
@@ -12,6 +12,7 @@ mod builder;
 mod front_end;
 mod postgres;
 mod recipe;
+mod test_releases;
 
 use std::{
     fs,
@@ -30,6 +31,7 @@ use crate::{
 pub use binaries::build as release_binaries;
 pub use front_end::front_end;
 pub use postgres::{PostgresArgs, TestPostgres, run_postgres, test_postgres};
+pub use test_releases::{Schema, TestImage, TestRelease, product_schema, test_releases};
 
 /// Prefix of the directories with a root file system of the postgres image.
 const POSTGRES_ROOT: &str = "postgres-";

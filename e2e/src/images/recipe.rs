@@ -10,7 +10,12 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-use super::{archive, builder::Builder, directory, sources};
+use super::{
+    archive,
+    builder::Builder,
+    directory, sources,
+    test_releases::{self, TestRelease},
+};
 use crate::{
     cluster::ImageArchive,
     host::{command, files, progress},
@@ -32,6 +37,8 @@ pub(super) struct Recipe {
     sources: &'static [&'static str],
     /// Compressed size that the image must not exceed.
     limit_bytes: u64,
+    /// Which of the releases that only tests run; products are none.
+    test_release: Option<TestRelease>,
 }
 
 impl Recipe {
@@ -41,6 +48,7 @@ impl Recipe {
             binaries: vec![binaries.join("operator")],
             sources: &["operator", "Cargo.lock", "deploy/images/operator.Containerfile"],
             limit_bytes: 40 * MEGABYTE,
+            test_release: None,
         }
     }
 
@@ -50,7 +58,12 @@ impl Recipe {
             binaries: vec![binaries.join("crm-app")],
             sources: &["crm-app", "Cargo.lock", "deploy/images/crm-app.Containerfile"],
             limit_bytes: 100 * MEGABYTE,
+            test_release: None,
         }
+    }
+
+    pub(super) fn test_release(binaries: &Path, release: TestRelease) -> Self {
+        Self { test_release: Some(release), ..Self::crm_app(binaries) }
     }
 
     pub(super) fn postgres() -> Self {
@@ -59,6 +72,7 @@ impl Recipe {
             binaries: Vec::new(),
             sources: &["deploy/images/postgres.Containerfile"],
             limit_bytes: 120 * MEGABYTE,
+            test_release: None,
         }
     }
 
@@ -67,15 +81,43 @@ impl Recipe {
         format!("docker.io/tenantry/{}", self.name)
     }
 
-    pub(super) fn containerfile(&self) -> PathBuf {
-        sources().join(format!("{}.Containerfile", self.name))
+    /// What its archives are called in the cache.
+    fn archives(&self) -> String {
+        match self.test_release {
+            Some(release) => format!("{}-{}", self.name, release.name()),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// The Containerfile's text. That of a release for tests says in the end which one it is.
+    pub(super) fn containerfile(&self) -> Result<String> {
+        let path = sources().join(format!("{}.Containerfile", self.name));
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(match self.test_release {
+            Some(release) => format!("{text}ENV {}={}\n", test_releases::VARIABLE, release.name()),
+            None => text,
+        })
+    }
+
+    /// Refuses a product that was built with what only tests run, and the other way round.
+    fn check_kind(&self) -> Result<()> {
+        for binary in &self.binaries {
+            let content = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+            let is_for_tests = String::from_utf8_lossy(&content).contains(test_releases::VARIABLE);
+            ensure!(
+                is_for_tests == self.test_release.is_some(),
+                "{} {} built with the feature test-releases",
+                binary.display(),
+                if is_for_tests { "is a product and was" } else { "is for tests and was not" }
+            );
+        }
+        Ok(())
     }
 
     /// A hash of all that decides what the image contains.
     fn key(&self, labels: &Labels, builder: &Builder) -> Result<String> {
-        let containerfile = self.containerfile();
         let mut parts = vec![
-            fs::read(&containerfile).with_context(|| format!("cannot read {}", containerfile.display()))?,
+            self.containerfile()?.into_bytes(),
             builder.identity().into_bytes(),
             labels.version.clone().into_bytes(),
             labels.revision.clone().into_bytes(),
@@ -91,7 +133,7 @@ impl Recipe {
         let Some(bytes) = built.compressed_bytes else {
             progress::say(&format!(
                 "image {}: the builder does not compress layers, so its size is not checked",
-                self.name
+                self.archives()
             ));
             return Ok(());
         };
@@ -99,11 +141,12 @@ impl Recipe {
         ensure!(
             bytes <= self.limit_bytes,
             "the image {} has {size} MB compressed, more than its limit of {limit} MB",
-            self.name
+            self.archives()
         );
         progress::say(&format!(
             "image {}: {size} MB compressed (limit {limit} MB), {}",
-            self.name, built.digest
+            self.archives(),
+            built.digest
         ));
         Ok(())
     }
@@ -126,12 +169,13 @@ struct Built {
 /// The archive of an image, built when the cache does not have it.
 pub(super) async fn archive(recipe: &Recipe, builder: &Builder) -> Result<ImageArchive> {
     let labels = labels(recipe).await?;
-    let path = directory()?.join(format!("{}-{}.tar", recipe.name, recipe.key(&labels, builder)?));
+    recipe.check_kind()?;
+    let path = directory()?.join(format!("{}-{}.tar", recipe.archives(), recipe.key(&labels, builder)?));
     let note = path.with_extension("json");
     let built = if let Ok(text) = fs::read(&note) {
         serde_json::from_slice(&text).with_context(|| format!("cannot read {}", note.display()))?
     } else {
-        let what = format!("building the image {} with {}", recipe.name, builder.name());
+        let what = format!("building the image {} with {}", recipe.archives(), builder.name());
         progress::step(&what, build(recipe, &labels, builder, &path)).await?
     };
     recipe.check_size(&built)?;
@@ -146,7 +190,7 @@ async fn build(recipe: &Recipe, labels: &Labels, builder: &Builder, path: &Path)
     let built = Built { digest: image.digest.clone(), compressed_bytes: image.compressed_bytes() };
     fs::rename(&new, path).with_context(|| format!("cannot keep {}", path.display()))?;
     files::write_atomically(&path.with_extension("json"), &serde_json::to_vec(&built)?)?;
-    forget_old(recipe.name)?;
+    forget_old(&recipe.archives())?;
     Ok(built)
 }
 
@@ -180,7 +224,8 @@ fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
 
 /// The product's version, and the last commit that touched what the image is made of.
 async fn labels(recipe: &Recipe) -> Result<Labels> {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let version =
+        recipe.test_release.map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), TestRelease::version);
     let git = async |words: &[&str]| {
         let mut git = Command::new("git");
         git.current_dir(toolchain::workspace()).args(words).arg("--").args(recipe.sources);
@@ -241,7 +286,7 @@ mod tests {
             (Recipe::postgres(), "USER 999:999"),
         ];
         for (recipe, user) in table {
-            let text = fs::read_to_string(recipe.containerfile()).unwrap();
+            let text = recipe.containerfile().unwrap();
             let last_stage = text.rsplit_once("\nFROM scratch\n").unwrap().1;
             assert!(last_stage.lines().any(|line| line == user), "{}: {user}", recipe.name);
             for label in ["title", "licenses"] {
@@ -255,11 +300,31 @@ mod tests {
     }
 
     #[test]
+    fn a_release_for_tests_is_never_shipped_and_says_which_one_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (product, release) = (Recipe::crm_app(folder.path()), TestRelease::Expands);
+        let for_tests = Recipe::test_release(folder.path(), release);
+        let built_with = |word: &str| {
+            let program = [b"\x7fELF\xff\0".as_slice(), word.as_bytes(), b"\0\xfe"].concat();
+            fs::write(folder.path().join("crm-app"), program).unwrap();
+            (product.check_kind().is_ok(), for_tests.check_kind().is_ok())
+        };
+        assert_eq!(built_with("CRM_TENANT"), (true, false));
+        assert_eq!(built_with("CRM_TEST_RELEASE"), (false, true));
+
+        let (text, more) = (product.containerfile().unwrap(), for_tests.containerfile().unwrap());
+        assert_eq!(more.strip_prefix(&text), Some("ENV CRM_TEST_RELEASE=expands\n"));
+        assert!(!text.contains("CRM_TEST_RELEASE"));
+        assert_eq!(product.repository(), for_tests.repository(), "what an operator allows is by repository");
+    }
+
+    #[test]
     fn only_archives_of_the_image_are_old() {
         assert!(is_archive_of("postgres", "postgres-0123456789ab.tar"));
         for other in [
             "postgres-0123456789ab.json",
             "postgres-root-01.tar",
+            "postgres-slow-0123456789ab.tar",
             "operator-0123456789ab.tar",
             "postgres.tar",
         ] {

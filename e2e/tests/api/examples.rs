@@ -8,6 +8,8 @@ pub(crate) fn all() -> Vec<Value> {
         copy_of_a_tenant(),
         plan(),
         release(),
+        channel(),
+        channel_by_percent(),
         bucket(),
         volume(),
         tenant_backup(),
@@ -39,6 +41,7 @@ fn tenant() -> Value {
             "backup": {
                 "schedule": "H(0-29) */6 * * *", "drill": "H H * * 6", "keep": { "daily": 14, "weekly": 0, "monthly": 24 },
             },
+            "maintenanceWindow": { "days": ["Monday", "Thursday"], "start": "22:30", "duration": "4h30m" },
             "deletion": { "finalBackup": false, "keepFor": "2160h" },
             "bootstrap": {
                 "restore": { "tenantUID": "7a0c0000-0000-4000-8000-000000000000", "backup": "20261122T132501Z-ab12cd" },
@@ -59,7 +62,7 @@ fn copy_of_a_tenant() -> Value {
             "displayName": "杭州艾克米贸易有限公司",
             "admin": { "name": "王芳", "email": "fang@acme.example" },
             "plan": "standard",
-            "release": "r1",
+            "channel": "stable",
             "bootstrap": { "restore": source },
         },
     })
@@ -129,6 +132,47 @@ fn plan() -> Value {
     })
 }
 
+fn channel() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Channel",
+        "metadata": { "name": "stable" },
+        "spec": {
+            "release": "r2",
+            "rollout": {
+                "waves": [
+                    { "name": "own", "approval": "NotNeeded", "tenants": {
+                        "matchLabels": { "tier": "own" },
+                        "matchExpressions": [{ "key": "region", "operator": "In", "values": ["east"] }],
+                    } },
+                    { "name": "canary", "percent": 5 },
+                    { "name": "everyone", "approval": "Required" },
+                ],
+                "maxParallel": 10,
+                "bake": "1h30m",
+                "maxFailures": 2,
+                "rehearse": "FirstWave",
+                "rollback": "Manual",
+                "window": { "days": ["Saturday", "Sunday"], "start": "01:30", "duration": "5h" },
+                "approvals": [{ "release": "r2", "wave": "everyone" }],
+            },
+            "paused": true,
+        },
+    })
+}
+
+fn channel_by_percent() -> Value {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Channel",
+        "metadata": { "name": "beta" },
+        "spec": {
+            "release": "r2",
+            "rollout": { "waves": [{ "name": "canary", "percent": 5, "approval": "Required" }] },
+        },
+    })
+}
+
 fn release() -> Value {
     json!({
         "apiVersion": "tenantry.dev/v1alpha1",
@@ -137,7 +181,8 @@ fn release() -> Value {
         "spec": {
             "version": "1.0.0",
             "image": format!("docker.io/tenantry/crm-app@sha256:{}", "a".repeat(64)),
-            "schema": { "version": 3 },
+            "schema": { "version": 3, "minAppSchema": 2 },
+            "upgradesFrom": ">=0.9.0, <1.0.0",
             "notes": "The first one.",
         },
     })

@@ -24,7 +24,8 @@ async fn create_release(fleet: &Installed, name: &str, image: &str, schema: i64)
     let spec = ReleaseSpec {
         version: "0.1.0".into(),
         image: image.into(),
-        schema: ReleaseSchema { version: schema },
+        schema: ReleaseSchema { version: schema, min_app_schema: Some(1) },
+        upgrades_from: None,
         notes: None,
     };
     let releases: Api<Release> = Api::all(fleet.client().await?);

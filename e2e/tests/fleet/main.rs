@@ -17,6 +17,7 @@ mod outage;
 mod rebuild;
 mod replicas;
 mod restores;
+mod rollouts;
 mod runbook;
 mod secrets;
 mod states;

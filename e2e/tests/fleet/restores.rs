@@ -42,14 +42,15 @@ const DONE: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A record that the CRM said it had.
-struct Written {
+#[derive(Debug)]
+pub(crate) struct Written {
     id: String,
-    sent: Timestamp,
-    acknowledged: Timestamp,
+    pub(crate) sent: Timestamp,
+    pub(crate) acknowledged: Timestamp,
 }
 
 /// Writes numbered records until told to stop, whatever comes of them.
-fn write_on(crm: Crm) -> (watch::Sender<bool>, JoinHandle<Vec<Written>>) {
+pub(crate) fn write_on(crm: Crm) -> (watch::Sender<bool>, JoinHandle<Vec<Written>>) {
     let (stop, mut stopped) = watch::channel(false);
     let writer = tokio::spawn(async move {
         let mut ticks = interval(PAUSE);
@@ -91,7 +92,7 @@ async fn newest(fleet: &Installed) -> Result<(String, TenantRestoreStatus)> {
 }
 
 /// Which of these records there are.
-async fn found(crm: &Crm, written: &[Written]) -> Result<Vec<bool>> {
+pub(crate) async fn found(crm: &Crm, written: &[Written]) -> Result<Vec<bool>> {
     let mut found = Vec::new();
     for Written { id, .. } in written {
         let reply = crm.send(Method::GET, &format!("/companies/{id}"), None).await?;
@@ -101,8 +102,8 @@ async fn found(crm: &Crm, written: &[Written]) -> Result<Vec<bool>> {
     Ok(found)
 }
 
-async fn signed_in(fleet: &Installed) -> Result<Crm> {
-    let mut crm = fleet.crm(TENANT)?;
+pub(crate) async fn signed_in(fleet: &Installed, tenant: &str) -> Result<Crm> {
+    let mut crm = fleet.crm(tenant)?;
     crm.sign_in("owner@tenantry.example", PASSWORD).await?;
     Ok(crm)
 }
@@ -124,7 +125,7 @@ async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss
 
     let (name, status) = newest(&fleet).await?;
     let lost = status.lost.clone().with_context(|| format!("{status:?}"))?;
-    let kept = found(&signed_in(&fleet).await?, &written).await?;
+    let kept = found(&signed_in(&fleet, TENANT).await?, &written).await?;
     let second = Duration::from_secs(1);
     for (record, kept) in written.iter().zip(&kept) {
         // The status has whole seconds.
@@ -151,12 +152,12 @@ async fn the_runbook_brings_back_a_backup_and_what_was_there_before_and_the_loss
     let restore = ("restore", format!("tenantrestore/{name}"));
     println!("{}", shell.follow(STAFF, &[OPENING, "Taking it back"], &[restore]).await?);
     fleet.wait_ready(TENANT, READY).await?;
-    let back = found(&signed_in(&fleet).await?, &written).await?;
+    let back = found(&signed_in(&fleet, TENANT).await?, &written).await?;
     ensure!(back.iter().all(|there| *there), "what was there before is not back");
 
     by_hand(&fleet, &shell, &written).await?;
     old_databases_go(&fleet).await?;
-    let back = found(&signed_in(&fleet).await?, &written).await?;
+    let back = found(&signed_in(&fleet, TENANT).await?, &written).await?;
     ensure!(back.iter().all(|there| *there), "records went with the old databases");
     fleet.delete(TENANT, DONE).await
 }

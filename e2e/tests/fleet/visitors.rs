@@ -49,14 +49,20 @@ impl Visitors {
     ///
     /// # Errors
     /// When a request failed.
-    pub(crate) async fn end(mut self) -> Result<Served> {
+    pub(crate) async fn end(self) -> Result<Served> {
+        let all = self.go_home().await?;
+        ensure!(all.failures.is_empty(), "customers noticed: {:#?}", all.failures);
+        Ok(all)
+    }
+
+    /// Sends them home, whatever they have seen.
+    pub(crate) async fn go_home(mut self) -> Result<Served> {
         self.stop.send_replace(true);
         let mut all = Served::default();
         while let Some(served) = self.tasks.join_next().await {
             let served = served.context("a customer gave up")?;
             all.add(served);
         }
-        ensure!(all.failures.is_empty(), "customers noticed: {:#?}", all.failures);
         Ok(all)
     }
 }
@@ -110,6 +116,7 @@ impl Served {
 impl fmt::Display for Served {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slowest = self.slowest.as_millis();
-        write!(formatter, "{} reads and {} writes, the slowest took {slowest} ms", self.reads, self.writes)
+        let (reads, writes, failed) = (self.reads, self.writes, self.failures.len());
+        write!(formatter, "{reads} reads and {writes} writes, {failed} failed, the slowest took {slowest} ms")
     }
 }

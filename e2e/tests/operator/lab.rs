@@ -405,7 +405,7 @@ pub(crate) fn release(name: &str, schema_version: i64) -> Value {
         "spec": {
             "version": "1.0.0",
             "image": format!("docker.io/tenantry/crm-app@sha256:{digest}"),
-            "schema": {"version": schema_version},
+            "schema": {"version": schema_version, "minAppSchema": 1},
         },
     })
 }

@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod canary;
+mod channels;
 mod deletion;
 mod drift;
 mod exports;

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::lab::{DEADLINE, Lab, OPERATOR, Running, tenant};
 
 /// Who wrote, in the order of time; each once for every uninterrupted stretch. Renewals of the lease are no work.
-fn writers(lab: &Lab) -> Result<Vec<String>> {
+pub(crate) fn writers(lab: &Lab) -> Result<Vec<String>> {
     let events = lab.control_plane.audit_events()?.into_iter();
     let mut writers: Vec<String> = events
         .filter(|event| event.user.username == OPERATOR && event.is_mutation() && !event.is_about("leases"))

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use e2e::{
-    cluster::control_plane::{AuditEvent, Outcome, StandIn, Workload},
+    cluster::control_plane::{AuditEvent, Outcome, RESTORED, StandIn, Workload},
     helm,
     host::wait::{Look, Wait},
     rights::{GATEWAY, OPERATOR, granted, refused_for_good, uses},
@@ -24,7 +24,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
 use operator::{
-    api::{Tenant, TenantBackup, TenantTombstone},
+    api::{Tenant, TenantBackup, TenantTombstone, UpgradeStep},
     args::{Cli, Command, RunArgs},
     gateway::{Gateway, watch},
     names,
@@ -115,7 +115,7 @@ async fn wait_until_gone(lab: &Lab, tenant: &str) -> Result<()> {
 /// A tenant's life, so that the operator does everything that it can do; `routes` is the kind of the tenants' routes.
 async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result<()> {
     let admin = lab.admin();
-    for sample in ["backup-stores", "plans", "release", "tenant-acme", "tenant-bluesky"] {
+    for sample in ["backup-stores", "plans", "release", "channel", "tenant-acme", "tenant-bluesky"] {
         let path = toolchain::workspace().join(format!("deploy/samples/{sample}.yaml"));
         let text = fs::read_to_string(path)?.replace("age1REPLACE-WITH-YOUR-OWN-PUBLIC-KEY", PUBLIC_KEY);
         admin.may_write("apply --server-side", &text).await?;
@@ -141,6 +141,7 @@ async fn live(lab: &Lab, stand_in: &StandIn, routes: Option<Leftover>) -> Result
     ask_for_backups(lab, stand_in, "bluesky").await?;
     ask_for_a_restore(lab, stand_in, "bluesky").await?;
     ask_for_an_exit_bundle(lab, stand_in, "bluesky").await?;
+    undo_an_upgrade(lab, stand_in, "bluesky").await?;
 
     stand_in.on(Workload::PersistentVolumeClaim, "tenant-cobalt", "", Outcome::Nothing);
     // A pod does not start before its volume is there.
@@ -253,6 +254,39 @@ async fn ask_for_an_exit_bundle(lab: &Lab, stand_in: &StandIn, tenant: &str) -> 
     });
     lab.admin().may_write("create", &request.to_string()).await?;
     lab.admin().may("wait --for=condition=Complete tenantexport/leaving --timeout=60s").await
+}
+
+/// Upgrades the channel to a release that crashes, on whose schema the app before cannot work: the backup from before is restored.
+async fn undo_an_upgrade(lab: &Lab, stand_in: &StandIn, tenant: &str) -> Result<()> {
+    let image = format!("docker.io/tenantry/crm-app@sha256:{}", "9".repeat(64));
+    let release = json!({
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Release", "metadata": { "name": "0.9.0" },
+        "spec": { "version": "0.9.0", "image": image, "schema": { "version": 9 } },
+    });
+    lab.admin().may_write("create", &release.to_string()).await?;
+    let crashes = Outcome::Exits { code: 1, message: "it crashes".to_owned() };
+    stand_in.on_image(Workload::Deployment, &image, crashes);
+    let migrated = json!({ "code": "Migrated", "schemaVersion": 9 }).to_string();
+    stand_in.on_part_of_image(Workload::Job, "migrate-", &image, Outcome::Works { message: migrated });
+    // Another one than the safety backup.
+    let backup = json!({
+        "backup": RESTORED, "createdAt": "2026-01-01T00:00:00Z", "schemaVersion": 1, "rows": 7, "size": 4096, "restoredIn": 1,
+    });
+    for (job, code) in
+        [("backup-upgrade-", "BackedUp"), ("drill-upgrade-", "Drilled"), ("restore-", "Restored")]
+    {
+        let mut report = backup.clone();
+        report["code"] = code.into();
+        stand_in.on(Workload::Job, "", job, Outcome::Works { message: report.to_string() });
+    }
+    lab.admin().may(r#"patch channel stable --type=merge -p {"spec":{"release":"0.9.0"}}"#).await?;
+    let tenants: Api<Tenant> = Api::all(lab.client().await?);
+    let look = async || {
+        let upgrade = tenants.get(tenant).await?.status.and_then(|status| status.upgrade);
+        let is_over = upgrade.as_ref().is_some_and(|upgrade| upgrade.step == UpgradeStep::Failed);
+        Ok(if is_over { Look::Done(()) } else { Look::NotYet(format!("{upgrade:?}")) })
+    };
+    Wait::new(format!("tenant {tenant} to be where it was"), Duration::from_mins(1)).until(look).await
 }
 
 /// An object that nobody wants any more: group and version, kind, and specification.

@@ -5,12 +5,25 @@ use serde_json::{Value, json};
 
 use crate::lab::Lab;
 
+const BACKUP: &str = "20261122T132501Z-ab12cd";
+
 fn restore(tenant: &str) -> String {
     json!({
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "TenantRestore",
         "metadata": { "name": "to-yesterday" },
         "spec": { "tenant": tenant, "from": { "latest": {} }, "confirm": tenant },
+    })
+    .to_string()
+}
+
+/// What the operator asks for when an upgrade of acme cannot be undone otherwise.
+fn undo(tenant: &str, from: &Value) -> String {
+    json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "TenantRestore",
+        "metadata": { "name": "acme-before-upgrade-1a2b3c4d" },
+        "spec": { "tenant": tenant, "from": from, "confirm": tenant },
     })
     .to_string()
 }
@@ -75,6 +88,10 @@ async fn a_restore_takes_the_right_to_restore_that_tenant() -> Result<()> {
     };
     somebody.may_not_write("create", &restore("acme"), &refusal("acme", "carol")).await?;
     restorer.may_not_write("create", &restore("bluesky"), &refusal("bluesky", "bob")).await?;
-    lab.operator().may_not_write("create", &restore("acme"), "may not").await?;
+    let (operator, undoes) = (lab.operator(), |tenant: &str, from: Value| undo(tenant, &from));
+    operator.may_not_write("create", &restore("acme"), "may not").await?;
+    operator.may_write(create, &undoes("acme", json!({ "backup": BACKUP }))).await?;
+    operator.may_not_write("create", &undoes("acme", json!({ "latest": {} })), "may not").await?;
+    operator.may_not_write("create", &undoes("bluesky", json!({ "backup": BACKUP })), "may not").await?;
     admin.may_write(create, &restore("bluesky")).await
 }

@@ -21,6 +21,12 @@ pub const COMPLETE: &str = "Complete";
 pub const KEY_DESTROYED: &str = "KeyDestroyed";
 /// Of a tombstone: nothing is left of the tenant in its store.
 pub const BACKUPS_REMOVED: &str = "BackupsRemoved";
+/// Of a tenant: it runs the release of its channel. Of a channel: all its tenants do.
+pub const UP_TO_DATE: &str = "UpToDate";
+/// Of a channel: tenants are being upgraded, or will be without anybody's doing.
+pub const PROGRESSING: &str = "Progressing";
+/// Of a channel: so many upgrades failed that no further one begins.
+pub const HALTED: &str = "Halted";
 /// The operator leaves the tenant alone because `spec.paused` is set.
 pub const PAUSED: &str = "Paused";
 
@@ -98,6 +104,30 @@ pub mod reasons {
     pub const EXPORTED: &str = "Exported";
     /// The exit bundle that was asked for could not be made.
     pub const EXPORT_FAILED: &str = "ExportFailed";
+    /// A release has gone through all waves.
+    pub const ROLLED_OUT: &str = "RolledOut";
+    /// No further upgrade begins, because others failed.
+    pub const HALTED: &str = "Halted";
+    /// Upgrades may begin.
+    pub const NOT_HALTED: &str = "NotHalted";
+    /// More tenants failed than the channel allows.
+    pub const TOO_MANY_FAILURES: &str = "TooManyFailures";
+    /// All tenants of a wave that tried a release failed.
+    pub const NOBODY_SUCCEEDED: &str = "NobodySucceeded";
+    /// A wave waits for somebody to let it begin.
+    pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
+    /// Of a channel: the tenants of the wave wait for their maintenance windows.
+    pub const AWAITING_WINDOW: &str = "AwaitingWindow";
+    /// The release or the waves of a channel cannot be used.
+    pub const UNUSABLE: &str = "Unusable";
+    /// The tenant's turn has not come.
+    pub const WAITING: &str = "Waiting";
+    /// The release runs and is watched.
+    pub const BAKING: &str = "Baking";
+    /// The tenant could not run the release, and runs the one before.
+    pub const UPGRADE_FAILED: &str = "UpgradeFailed";
+    /// The tenant cannot be upgraded now, through no fault of the release.
+    pub const SET_ASIDE: &str = "SetAside";
     /// Nothing is known yet.
     pub const NOT_OBSERVED: &str = "NotObserved";
 }

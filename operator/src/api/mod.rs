@@ -6,6 +6,7 @@
 
 pub mod backup_store;
 pub mod bootstrap;
+pub mod channel;
 pub mod conditions;
 pub mod plan;
 pub mod release;
@@ -16,6 +17,8 @@ pub mod tenant_backup;
 pub mod tenant_export;
 pub mod tenant_restore;
 pub mod tombstone;
+pub mod upgrade;
+pub mod window;
 
 mod rules;
 
@@ -25,6 +28,10 @@ use serde_json::Value;
 
 pub use backup_store::{BackupStore, BackupStoreSpec, BackupStoreStatus, ObjectLock, S3Store, VolumeStore};
 pub use bootstrap::{Bootstrap, BootstrapRestore, RestoredFrom};
+pub use channel::{
+    Approval, Channel, ChannelSpec, ChannelStatus, Rehearse, Rollback, Rollout, RolloutFailure, TenantCounts,
+    Wave, WaveApproval,
+};
 pub use plan::{BackupPolicy, ComputeSize, DatabaseSize, Egress, Plan, PlanSpec};
 pub use release::{Release, ReleaseSchema, ReleaseSpec};
 pub use retention::Retention;
@@ -40,6 +47,8 @@ pub use tenant_restore::{
     TenantRestoreStatus,
 };
 pub use tombstone::{FinalBackup, TenantTombstone, TenantTombstoneSpec, TenantTombstoneStatus};
+pub use upgrade::{CheckResult, UpgradeCheck, UpgradeFailure, UpgradeStatus, UpgradeStep};
+pub use window::{Day, Window};
 
 /// The definitions of all our kinds, each with the name of the file that holds it in `crds/`.
 pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, serde_json::Error> {
@@ -47,6 +56,7 @@ pub fn definitions() -> Result<Vec<(&'static str, CustomResourceDefinition)>, se
         ("tenants.yaml", Tenant::crd()),
         ("plans.yaml", Plan::crd()),
         ("releases.yaml", Release::crd()),
+        ("channels.yaml", Channel::crd()),
         ("backupstores.yaml", BackupStore::crd()),
         ("tenantbackups.yaml", TenantBackup::crd()),
         ("tenantexports.yaml", TenantExport::crd()),

@@ -34,6 +34,11 @@ pub struct ReleaseSpec {
     pub image: String,
     /// What the release knows of the database schema.
     pub schema: ReleaseSchema,
+    /// Which versions can be upgraded to this one: comparisons that must all hold, for example `>=1.2.0, <2.0.0`. Without it, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 120))]
+    #[x_kube(validation = Rule::new("self.matches('^ *(=|>|>=|<|<=|~|\\\\^)? *[0-9]+([.][0-9]+){0,2}(-[0-9A-Za-z.-]+)?( *, *(=|>|>=|<|<=|~|\\\\^)? *[0-9]+([.][0-9]+){0,2}(-[0-9A-Za-z.-]+)?)* *$')").message("upgradesFrom holds comparisons of versions such as '>=1.2.0, <2.0.0'"))]
+    pub upgrades_from: Option<String>,
     /// What changed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
@@ -43,8 +48,16 @@ pub struct ReleaseSpec {
 /// What a release knows of the database schema.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.minAppSchema) || self.minAppSchema <= self.version").message("schema.minAppSchema is not above schema.version")
+)]
 pub struct ReleaseSchema {
     /// The schema version to which the release's migrations lead.
     #[x_kube(validation = Rule::new("1 <= self").message("schema.version is the number of the release's last migration, 1 or more"))]
     pub version: i64,
+    /// The oldest schema version whose app still works on this release's schema. Without it `version`, so that no older app does:
+    /// then a tenant is read-only while it is upgraded, and going back restores the backup from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("1 <= self").message("schema.minAppSchema is a schema version, 1 or more"))]
+    pub min_app_schema: Option<i64>,
 }

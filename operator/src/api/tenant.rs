@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Bootstrap, RestoredFrom, Retention, rules};
+use crate::api::{Bootstrap, RestoredFrom, Retention, UpgradeStatus, Window, rules};
 
 /// A customer: becomes a CRM of its own, with its own namespace, database, application and web address.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -42,7 +42,9 @@ use crate::api::{Bootstrap, RestoredFrom, Retention, rules};
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.release)").message("set spec.release to the name of a Release (kubectl get releases)"),
+    validation = Rule::new("has(self.channel) != has(self.release)").message(
+        "set either spec.channel to the name of a Channel (kubectl get channels), or spec.release to that of a Release (kubectl get releases)"
+    ),
     validation = Rule::new("(has(self.database) && has(self.database.storageClass) ? self.database.storageClass : '') == (has(oldSelf.database) && has(oldSelf.database.storageClass) ? oldSelf.database.storageClass : '')").message(
         "database.storageClass cannot be changed once the tenant exists: put the old value back, or make a new Tenant and move the data"
     ),
@@ -64,7 +66,12 @@ pub struct TenantSpec {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("plan is the name of a Plan (kubectl get plans)"))]
     pub plan: String,
-    /// Name of the Release that the tenant is to run.
+    /// Name of the Channel whose releases the tenant is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("channel is the name of a Channel (kubectl get channels)"))]
+    pub channel: Option<String>,
+    /// Instead of a channel: name of the Release that the tenant is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("release is the name of a Release (kubectl get releases)"))]
@@ -99,6 +106,9 @@ pub struct TenantSpec {
     /// Backups that differ from the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<TenantBackups>,
+    /// When upgrades may begin, by the clock of `timeZone`; instead of the channel's window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_window: Option<Window>,
     /// What happens when the tenant is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
@@ -275,7 +285,7 @@ pub struct TenantStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, DatabaseReady, AppReady, BackupRecent, BackupVerified, Isolated, Paused.
+    /// Ready, DatabaseReady, AppReady, UpToDate, BackupRecent, BackupVerified, Isolated, Paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -295,6 +305,15 @@ pub struct TenantStatus {
     /// Name of the Release that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
+    /// Name of the Release that the tenant's channel wants it to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_release: Option<String>,
+    /// The wave of the channel that the tenant is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_wave: Option<String>,
+    /// The way to another release: while it is under way, and after it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeStatus>,
     /// Version of the database schema, as the last migration reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<i64>,

@@ -45,7 +45,10 @@ fn refusal(result: Result<(), impl std::fmt::Display>) -> String {
 #[rstest]
 #[case::plain(json!({}), "")]
 #[case::all(json!({"hosts": [{"name": "客户.example", "tlsSecret": "acme-tls"}], "locale": "en", "timeZone": "America/Argentina/Buenos_Aires", "currency": "EUR", "database": {"storage": "5Gi"}}), "")]
-#[case::no_release(json!({"release": null}), "set spec.release")]
+#[case::no_release(json!({"release": null}), "set either spec.channel")]
+#[case::channel(json!({"release": null, "channel": "stable"}), "")]
+#[case::channel_and_release(json!({"channel": "stable"}), "set either spec.channel")]
+#[case::channel_name(json!({"release": null, "channel": "Stable"}), "kubectl get channels")]
 #[case::two_lines(json!({"displayName": "a\nb"}), "one line of text")]
 #[case::ends_in_space(json!({"displayName": "Acme "}), "one line of text")]
 #[case::one_letter(json!({"displayName": "A"}), "")]
@@ -118,7 +121,8 @@ fn a_release_names_a_digest_and_never_changes() {
             ReleaseSpec {
                 version: "1.0.0".into(),
                 image: image.into(),
-                schema: ReleaseSchema { version: 1 },
+                schema: ReleaseSchema { version: 2, min_app_schema: Some(1) },
+                upgrades_from: Some(">=0.9.0, <2".into()),
                 notes: None,
             },
         )
@@ -126,6 +130,11 @@ fn a_release_names_a_digest_and_never_changes() {
     let digest = format!("docker.io/tenantry/crm-app@sha256:{}", "a".repeat(64));
     let good = release(&digest);
     assert_eq!(refusal(good.validate_cel()), "");
+    let mut odd = release(&digest);
+    odd.spec.schema.min_app_schema = Some(3);
+    odd.spec.upgrades_from = Some("all before".into());
+    let refused = refusal(odd.validate_cel());
+    assert!(refused.contains("not above schema.version") && refused.contains("comparisons"), "{refused}");
     assert!(refusal(release("docker.io/tenantry/crm-app:1.0").validate_cel()).contains("by digest"));
     let other = release(&digest.replace("aaaa", "bbbb"));
     assert!(refusal(other.validate_cel_update(&good)).contains("make a new Release"));
@@ -224,4 +233,23 @@ fn the_committed_definitions_are_fresh() {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(committed, wanted, "{file} is stale: run UPDATE=1 cargo test -p operator");
     }
+}
+
+#[rstest]
+#[case::plain(json!([]), "")]
+#[case::all(json!([
+    {"name": "own", "tenants": {"matchLabels": {"tier": "own"}}}, {"name": "canary", "percent": 5}, {"name": "all"},
+]), "")]
+#[case::none_left(json!([{"name": "half", "percent": 50}]), "")]
+#[case::both(json!([{"name": "a", "percent": 5, "tenants": {}}]), "not both")]
+#[case::too_many(json!([{"name": "a", "percent": 101}]), "from 1 to 100")]
+#[case::everybody_first(json!([{"name": "all"}, {"name": "canary", "percent": 5}]), "comes last")]
+#[case::everybody_twice(json!([{"name": "all"}, {"name": "rest"}]), "only one wave")]
+#[case::name(json!([{"name": "The First"}]), "lower-case letters")]
+fn a_channel_is_refused_with_what_to_write(#[case] waves: Value, #[case] message: &str) {
+    let spec: ChannelSpec =
+        serde_json::from_value(json!({"release": "r2", "rollout": {"waves": waves}})).unwrap();
+    let refused = refusal(Channel::new("stable", spec).validate_cel());
+    assert!(refused.contains(message), "{refused}");
+    assert_eq!(refused.is_empty(), message.is_empty(), "{refused}");
 }

@@ -19,6 +19,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
+use smol_str::SmolStr;
 
 use crate::{
     cluster::http_route::HttpRoute,
@@ -104,6 +105,8 @@ pub struct NamespaceFacts {
     pub schema_version: Option<i64>,
     /// Annotation: the last migration Job that reported success.
     pub migrated: Option<String>,
+    /// Annotation: the upgrade that is under way or failed.
+    pub upgrade: Option<String>,
     /// Annotation: the public key of the tenant's backups.
     pub backup_recipient: Option<String>,
     /// Annotation: the backups that the tenant's Jobs may read besides their own.
@@ -139,6 +142,8 @@ pub struct WorkloadFacts {
     pub refusal: Option<String>,
     /// Annotation: number of the database that it works on, if not the first.
     pub database_generation: Option<i64>,
+    /// Annotation: name of the release that it runs.
+    pub release: Option<SmolStr>,
 }
 
 /// What is kept of a Job.
@@ -229,6 +234,7 @@ impl ChildKind for Namespace {
             release: annotation(names::RELEASE),
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
+            upgrade: annotation(names::UPGRADE),
             backup_recipient: annotation(names::BACKUP_RECIPIENT),
             restore_from: annotation(names::RESTORE_FROM),
             restored_from: annotation(names::RESTORED_FROM),
@@ -277,6 +283,7 @@ impl ChildKind for Deployment {
             observed: is_observed(&self.metadata, status.observed_generation),
             refusal,
             database_generation: generation.and_then(|text| text.parse().ok()),
+            release: self.annotations().get(names::RELEASE).map(SmolStr::from),
         }))
     }
 }

@@ -8,12 +8,12 @@
 //!
 //! | group | resources | verbs |
 //! |---|---|---|
-//! | `tenantry.dev` | `tenants`, `plans`, `releases`, `backupstores` | list, watch, patch |
+//! | `tenantry.dev` | `tenants`, `plans`, `releases`, `channels`, `backupstores` | list, watch, patch |
 //! | `tenantry.dev` | `tenants` | get |
 //! | `tenantry.dev` | `tenantbackups` | get, list, watch, delete |
 //! | `tenantry.dev` | `tenantrestores`, `tenantexports` | get, list, watch |
 //! | `tenantry.dev` | `tenanttombstones` | list, watch, create, patch, delete |
-//! | `tenantry.dev` | `tenants/status`, `tenantbackups/status`, `tenantrestores/status`, `tenantexports/status`, `tenanttombstones/status` | patch |
+//! | `tenantry.dev` | `tenants/status`, `channels/status`, `tenantbackups/status`, `tenantrestores/status`, `tenantexports/status`, `tenanttombstones/status` | patch |
 //! | (core) | `namespaces` | get, list, watch, create, patch, delete |
 //! | (core) | `pods`, `services`, `serviceaccounts`, `persistentvolumeclaims`, `resourcequotas`, `limitranges` | list, watch |
 //! | `apps` | `deployments`, `statefulsets` | list, watch |

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Tenant, TenantStatus},
+    api::{Channel, ChannelStatus, Tenant, TenantStatus},
     cluster::{
         Cluster, Error,
         cache::{Child, Key, Snapshot},
@@ -28,8 +28,17 @@ use crate::{
     malformed::Guarded,
     names,
     process::lease::Term,
-    tenant::requests::Request,
+    tenant::{requests::Request, status},
 };
+
+/// What its channel tells a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The release that it is to run.
+    pub release: Option<&'a str>,
+    /// The wave that it is in.
+    pub wave: Option<&'a str>,
+}
 
 /// What an apply did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,19 +193,72 @@ impl Cluster {
         let patch = Patch::Apply(&patch);
         let request = api.patch_status(&name, &params, &patch);
         let live = self.write::<Tenant, _>("apply", &name, request).await?;
-        if live.status.as_ref() == Some(status) {
+        let present = live.status.clone().unwrap_or_default();
+        if status::own(&present) == *status {
             return Ok(live);
         }
         // The API server forgets who owns which field of an object that its schema did not fit for a while. What we no
         // longer say is then kept as if somebody else said it, so it is taken away in so many words.
-        let says = |status| serde_json::to_value(status).map_err(encode::<Tenant>);
+        let says = |status: &TenantStatus| serde_json::to_value(status).map_err(encode::<Tenant>);
         let patch = json!({
             "metadata": {"uid": live.uid(), "resourceVersion": live.resource_version()},
-            "status": replacement(&says(live.status.as_ref())?, says(Some(status))?),
+            "status": replacement(&says(&present)?, says(&status::joined(status, &present))?),
         });
         let params =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.write::<Tenant, _>("patch", &name, api.patch_status(&name, &params, &Patch::Merge(&patch))).await
+    }
+
+    /// Writes what a Tenant's channel says in its status: the release that it is to run, and how far it is.
+    pub async fn apply_rollout(
+        &self,
+        tenant: &Tenant,
+        told: &Told<'_>,
+        condition: Option<&Condition>,
+    ) -> Result<Tenant, Error> {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        let name = tenant.name_any();
+        let mut status = json!({"conditions": condition.into_iter().collect::<Vec<_>>()});
+        if let Some(release) = told.release {
+            status["targetRelease"] = json!(release);
+        }
+        if let Some(wave) = told.wave {
+            status["targetWave"] = json!(wave);
+        }
+        // With the uid, it never lands on a re-made object of the same name.
+        let patch = json!({
+            "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
+            "metadata": {"name": name, "uid": tenant.uid()}, "status": status,
+        });
+        let params = apply_params(names::ROLLOUT_FIELD_MANAGER);
+        self.write::<Tenant, _>("apply", &name, api.patch_status(&name, &params, &Patch::Apply(&patch))).await
+    }
+
+    /// Makes a request if there is none of that name.
+    pub async fn create_request<K: Request + Serialize>(&self, request: &K) -> Result<(), Error> {
+        let params =
+            PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let api: Api<K> = Api::all(self.client.clone());
+        match self.write::<K, _>("create", &request.name_any(), api.create(&params, request)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status().is_some_and(Status::is_already_exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the status of a Channel, if the Channel is still the version that we saw.
+    pub async fn apply_channel_status(&self, seen: &Channel, status: &ChannelStatus) -> Result<(), Error> {
+        let api: Api<Channel> = Api::all(self.client.clone());
+        let name = seen.name_any();
+        let patch = json!({
+            "apiVersion": Channel::api_version(&()), "kind": Channel::kind(&()),
+            "metadata": {"name": name, "uid": seen.uid(), "resourceVersion": seen.resource_version()},
+            "status": status,
+        });
+        let params = apply_params(names::ROLLOUT_FIELD_MANAGER);
+        self.write::<Channel, _>("apply", &name, api.patch_status(&name, &params, &Patch::Apply(&patch)))
+            .await?;
+        Ok(())
     }
 
     /// Writes the status of a request, if the request is still the version that we saw: a conflict means that it is not.

@@ -35,13 +35,14 @@ use crate::{
         vitals::{OperatorVitals, Work},
         watches::{Bell, Ours, follow_children, follow_ours},
     },
-    references,
+    references, rollout,
     routes::{self, RouteTable},
     tenant::{
         self, Context,
         first_look::Looked,
         hosts::Ledger,
         requests::{self, Requests},
+        vitals::{Ask, Http},
     },
     tombstones,
 };
@@ -55,6 +56,9 @@ pub enum Error {
     /// A metric could not be registered.
     #[error("failed to set up metrics")]
     Metrics(#[source] prometheus::Error),
+    /// The client that asks pods for their metrics could not be set up.
+    #[error("failed to set up the client for the metrics of the CRMs")]
+    Client(#[source] reqwest::Error),
     /// A watch ended, which it never should.
     #[error("a watch ended before its first complete list")]
     WatchEnded,
@@ -187,7 +191,8 @@ async fn work(
         () = shutdown.clone() => return Ok(()),
     };
     let concurrency = settings.concurrency;
-    let ctx = Arc::new(context(cluster, settings, &bell, ours, &recorded, vitals.metrics.clone()));
+    let ask = Box::new(Http::new().map_err(Error::Client)?);
+    let ctx = Arc::new(context(cluster, settings, &bell, ours, &recorded, vitals.metrics.clone(), ask));
     let finish = CancellationToken::new();
     let mut fleet_work = spawn_fleet_work(&ctx, &bell, &finish);
     vitals.be_ready();
@@ -219,6 +224,7 @@ fn context(
     ours: Ours,
     recorded: &RouteTable,
     metrics: Arc<Metrics>,
+    ask: Box<dyn Ask>,
 ) -> Context {
     let fleet = malformed::fleet(&ours.tenants, &ours.malformed);
     Context {
@@ -227,6 +233,7 @@ fn context(
         tenants: ours.tenants,
         plans: ours.plans,
         releases: ours.releases,
+        channels: ours.channels,
         stores: ours.stores,
         requests: Requests { backups: ours.backups, restores: ours.restores, exports: ours.exports },
         tombstones: ours.tombstones,
@@ -237,6 +244,7 @@ fn context(
         metrics,
         now,
         random,
+        ask,
         written: std::sync::Mutex::default(),
         looked: Looked::default(),
         settings,
@@ -250,6 +258,7 @@ async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> R
     ours.tenants.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.plans.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.releases.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
+    ours.channels.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.stores.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.backups.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
     ours.restores.wait_until_ready().await.map_err(|_| Error::WatchEnded)?;
@@ -305,18 +314,12 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
     let (this, changed) = (ctx.clone(), bell.references.clone());
     tasks.spawn(settle::keep("references", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
-        async move {
-            references::settle(
-                &ctx.cluster,
-                &ctx.tenants,
-                &ctx.plans,
-                &ctx.releases,
-                &ctx.stores,
-                &ctx.tombstones,
-                &ctx.malformed,
-            )
-            .await
-        }
+        async move { references::settle(&ctx).await }
+    }));
+    let (this, changed) = (ctx.clone(), bell.channels.clone());
+    tasks.spawn(settle::keep("channels", changed, finish.clone(), random_jitter, move || {
+        let ctx = this.clone();
+        async move { rollout::settle(&ctx).await }
     }));
     let (this, changed) = (ctx.clone(), bell.requests.clone());
     tasks.spawn(settle::keep("requests", changed, finish.clone(), random_jitter, move || {

@@ -33,6 +33,8 @@ pub struct Metrics {
     routes: IntGauge,
     malformed: IntGaugeVec,
     leader: IntGauge,
+    upgrades: IntCounterVec,
+    upgrading: GaugeVec,
 }
 
 impl Metrics {
@@ -96,6 +98,12 @@ impl Metrics {
                 &["kind"],
             )?,
             leader: IntGauge::new("leader", "1 while this replica does the work, 0 while it stands by")?,
+            upgrades: counter_vec("upgrades_total", "Upgrades that came to their end", &["result"])?,
+            upgrading: gauge_vec(
+                "tenant_upgrades",
+                "Tenants on the way from one release to another, or back, by step",
+                &["step"],
+            )?,
             registry,
         };
         metrics.register()?;
@@ -107,7 +115,7 @@ impl Metrics {
         let build =
             Gauge::with_opts(Opts::new("build_info", "Version of the operator").const_labels(labels.into()))?;
         build.set(1.0);
-        let all: [Box<dyn prometheus::core::Collector>; 17] = [
+        let all: [Box<dyn prometheus::core::Collector>; 19] = [
             Box::new(build),
             Box::new(self.reconcile_seconds.clone()),
             Box::new(self.reconciling.clone()),
@@ -124,6 +132,8 @@ impl Metrics {
             Box::new(self.routes.clone()),
             Box::new(self.malformed.clone()),
             Box::new(self.leader.clone()),
+            Box::new(self.upgrades.clone()),
+            Box::new(self.upgrading.clone()),
             Box::new(prometheus::process_collector::ProcessCollector::for_self()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
@@ -167,6 +177,11 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
+    /// Counts an upgrade that came to its end.
+    pub fn upgraded(&self, result: &'static str) {
+        self.upgrades.with_label_values(&[result]).inc();
+    }
+
     /// How many objects of a kind cannot be read.
     pub fn malformed_objects(&self, kind: &str, count: usize) {
         self.malformed.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -188,6 +203,7 @@ impl Metrics {
     fn count<'a>(&self, tenants: impl Iterator<Item = &'a Tenant>) {
         let mut by_plan: BTreeMap<(String, &'static str), f64> = BTreeMap::new();
         let mut by_condition: BTreeMap<(String, String), f64> = BTreeMap::new();
+        let mut by_step: BTreeMap<String, f64> = BTreeMap::new();
         self.not_ready.reset();
         self.backup_overdue.reset();
         self.backup_unverified.reset();
@@ -196,6 +212,9 @@ impl Metrics {
             let status = tenant.status.clone().unwrap_or_default();
             for condition in &status.conditions {
                 *by_condition.entry((condition.type_.clone(), condition.status.clone())).or_default() += 1.0;
+            }
+            if let Some(upgrade) = &status.upgrade {
+                *by_step.entry(format!("{:?}", upgrade.step)).or_default() += 1.0;
             }
             let name = tenant.metadata.name.as_deref().unwrap_or_default();
             for (type_, gauge) in [
@@ -213,6 +232,10 @@ impl Metrics {
                     ready.map_or(conditions::reasons::NOT_OBSERVED, |condition| condition.reason.as_str());
                 self.not_ready.with_label_values(&[name, reason]).set(1.0);
             }
+        }
+        self.upgrading.reset();
+        for (step, count) in by_step {
+            self.upgrading.with_label_values(&[step.as_str()]).set(count);
         }
         self.tenants.reset();
         for ((plan, state), count) in by_plan {

@@ -26,7 +26,10 @@ use tokio::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantExport, TenantRestore, TenantTombstone},
+    api::{
+        BackupStore, Channel, Plan, Release, Tenant, TenantBackup, TenantExport, TenantRestore,
+        TenantTombstone,
+    },
     args::{Routing, RoutingArgs},
     cluster::{
         Cluster,
@@ -47,6 +50,7 @@ pub(super) struct Bell {
     pub(super) fleet: Arc<Notify>,
     pub(super) references: Arc<Notify>,
     pub(super) requests: Arc<Notify>,
+    pub(super) channels: Arc<Notify>,
     pub(super) tombstones: Arc<Notify>,
     pub(super) malformed: Arc<Notify>,
 }
@@ -59,6 +63,7 @@ impl Bell {
             fleet: Arc::default(),
             references: Arc::default(),
             requests: Arc::default(),
+            channels: Arc::default(),
             tombstones: Arc::default(),
             malformed: Arc::default(),
         }
@@ -78,6 +83,7 @@ pub(super) struct Ours {
     pub(super) tenants: Store<Tenant>,
     pub(super) plans: Store<Plan>,
     pub(super) releases: Store<Release>,
+    pub(super) channels: Store<Channel>,
     pub(super) stores: Store<BackupStore>,
     pub(super) backups: Store<TenantBackup>,
     pub(super) restores: Store<TenantRestore>,
@@ -141,6 +147,7 @@ pub(super) fn follow_ours(
         to.fleet.notify_one();
         to.references.notify_one();
         to.requests.notify_one();
+        to.channels.notify_one();
     }));
     let keeper = Keeper::<Plan>::new(&malformed);
     let plans = keeper.writer.as_reader();
@@ -154,10 +161,21 @@ pub(super) fn follow_ours(
     tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
         let name = Some(name);
         wake_users(&to, &fleet, |tenant| {
+            let told = tenant.status.as_ref().and_then(|status| status.target_release.as_ref());
             tenant.spec.release == name
+                || told == name.as_ref()
                 || tenant.status.as_ref().is_some_and(|status| status.release == name)
-                || tenant.spec.release.as_deref().is_some_and(|wanted| is_absent(&known, wanted))
+                || tenant.spec.release.as_ref().or(told).is_some_and(|wanted| is_absent(&known, wanted))
         });
+        to.channels.notify_one();
+    }));
+    let keeper = Keeper::<Channel>::new(&malformed);
+    let channels = keeper.writer.as_reader();
+    let (to, fleet) = (bell.clone(), tenants.clone());
+    tasks.spawn(keep(cluster.clone(), keeper, metrics.clone(), bell.clone(), move |name| {
+        let name = Some(name);
+        wake_users(&to, &fleet, |tenant| tenant.spec.channel == name);
+        to.channels.notify_one();
     }));
     let keeper = Keeper::<BackupStore>::new(&malformed);
     let stores = keeper.writer.as_reader();
@@ -178,7 +196,7 @@ pub(super) fn follow_ours(
     let backups = follow_requests(cluster, metrics, bell, &malformed, tasks);
     let restores = follow_requests(cluster, metrics, bell, &malformed, tasks);
     let exports = follow_requests(cluster, metrics, bell, &malformed, tasks);
-    Ours { tenants, plans, releases, stores, backups, restores, exports, tombstones, malformed }
+    Ours { tenants, plans, releases, channels, stores, backups, restores, exports, tombstones, malformed }
 }
 
 /// Starts the watch of a kind of request: its news are news of the tenant that it names.

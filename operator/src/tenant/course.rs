@@ -18,6 +18,7 @@ use crate::{
         bootstrap::{self, Bootstrap},
         closing::{self, Closing},
         report::{self, Outcome},
+        upgrade::Upgrade,
         validate::{ValidRelease, ValidTenant},
     },
 };
@@ -39,6 +40,8 @@ pub struct Course {
     pub bootstrap: Option<Bootstrap>,
     /// How it stops, if it is to stop.
     pub closing: Option<Closing>,
+    /// The way from one release to another that its channel wants.
+    pub upgrade: Option<Upgrade>,
 }
 
 impl Course {
@@ -47,18 +50,27 @@ impl Course {
         self.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.restored().is_none())
     }
 
+    /// Whether the CRM must not run before the backup from before an upgrade is restored.
+    pub fn stops_for_upgrade(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.stops_the_crm)
+    }
+
     /// Whether the release runs as it should, and nothing is on its way to be otherwise.
     pub fn is_settled(&self) -> bool {
         // No `..`: what else may be under way is to be decided on.
-        let Self { running: _, app, schema_version: _, migrated: _, migration, bootstrap, closing } = self;
-        app.is_some() && migration.is_none() && bootstrap.is_none() && closing.is_none()
+        let Self { running: _, app, schema_version: _, migrated: _, migration, bootstrap, closing, upgrade } =
+            self;
+        let stays = upgrade.as_ref().is_none_or(|upgrade| upgrade.record.is_none());
+        app.is_some() && migration.is_none() && bootstrap.is_none() && closing.is_none() && stays
     }
 
     /// When a Job that has given up is made again.
     pub fn rests_until(&self) -> Option<Timestamp> {
         let migration = self.migration.as_ref().and_then(|migration| migration.step.rests_until());
         let bootstrap = || self.bootstrap.as_ref().and_then(Bootstrap::rests_until);
-        migration.or_else(bootstrap).or_else(|| self.closing.as_ref().and_then(Closing::rests_until))
+        let closing = || self.closing.as_ref().and_then(Closing::rests_until);
+        let upgrade = || self.upgrade.as_ref().and_then(|upgrade| upgrade.next_look);
+        migration.or_else(bootstrap).or_else(closing).or_else(upgrade)
     }
 }
 
@@ -135,6 +147,7 @@ fn way(
         migration,
         bootstrap: None,
         closing: None,
+        upgrade: None,
     }
 }
 
@@ -147,6 +160,7 @@ fn settled(tenant: &ValidTenant, schema_version: Option<i64>, migrated: Option<S
         migration: None,
         bootstrap: None,
         closing: None,
+        upgrade: None,
     }
 }
 
@@ -160,7 +174,8 @@ fn answers(seen: &Snapshot) -> bool {
     seen.workload(Kind::Deployment, names::child::CRM).is_some_and(|app| 0 < app.ready)
 }
 
-fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {
+/// What the pods of the migration Job of that name say.
+pub(super) fn outcome_of(seen: &Snapshot, job: &str) -> Outcome {
     report::outcome(pods_of(seen, Component::Migrate, job).map(|(child, pod)| (pod, child.created)))
 }
 

@@ -36,6 +36,34 @@ pub enum Error {
         /// Those that are there.
         known: String,
     },
+    /// The Channel is not there.
+    #[error(
+        "Channel {name:?} does not exist, so the tenant stays as it is: make the Channel, or set spec.channel to {known}"
+    )]
+    ChannelNotFound {
+        /// The name in the spec.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// The Channel is there and cannot be read.
+    #[error(
+        "Channel {name:?} cannot be read, so the tenant stays as it is: {cause}. Repair it: kubectl edit channel {name}"
+    )]
+    ChannelMalformed {
+        /// The name in the spec.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The channel has not said which release a new tenant begins with.
+    #[error(
+        "Channel {channel} has not yet told which release to begin with; see kubectl get channel {channel}"
+    )]
+    NotToldYet {
+        /// The name in the spec.
+        channel: String,
+    },
     /// The Plan is there and cannot be read.
     #[error(
         "Plan {name:?} cannot be read, so the tenant stays as it is: {cause}. Repair it: kubectl edit plan {name}"
@@ -174,6 +202,9 @@ impl Error {
             Self::Invalid(_) => "InvalidSpec",
             Self::PlanNotFound { .. } => "PlanNotFound",
             Self::ReleaseNotFound { .. } => "ReleaseNotFound",
+            Self::ChannelNotFound { .. } => "ChannelNotFound",
+            Self::ChannelMalformed { .. } => "ChannelMalformed",
+            Self::NotToldYet { .. } => "NotToldYet",
             Self::PlanMalformed { .. } => "PlanMalformed",
             Self::ReleaseMalformed { .. } => "ReleaseMalformed",
             Self::TombstoneExists { .. } => "TombstoneExists",
@@ -205,6 +236,9 @@ impl Error {
             Self::Invalid(_)
             | Self::PlanNotFound { .. }
             | Self::ReleaseNotFound { .. }
+            | Self::ChannelNotFound { .. }
+            | Self::ChannelMalformed { .. }
+            | Self::NotToldYet { .. }
             | Self::PlanMalformed { .. }
             | Self::ReleaseMalformed { .. }
             | Self::NamespaceTerminating { .. }

@@ -82,7 +82,7 @@ pub(super) fn finds_all_well(
 
 /// Whether the status says already what it would say now, and that is that all is well.
 fn is_said(tenant: &Tenant, ctx: &Context, progress: &Progress, observed: &Observed) -> bool {
-    let said = tenant.status.clone().unwrap_or_default();
+    let said = tenant.status.as_ref().map(status::own).unwrap_or_default();
     let now = status::status(tenant, &said, progress, &observed.seen, &Ok(()), (ctx.now)());
     let ready = conditions::find(&now.conditions, conditions::READY);
     let is_well = ready

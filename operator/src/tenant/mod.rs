@@ -18,13 +18,16 @@ pub mod report;
 pub mod requests;
 pub mod status;
 pub mod unwatched;
+pub mod upgrade;
 pub mod validate;
+pub mod vitals;
 
 mod apply;
 mod cleanup;
 mod diagnose;
 mod leaving;
 mod rights;
+mod telling;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -40,10 +43,10 @@ use kube::{
 };
 
 use crate::{
-    api::{BackupStore, FinalBackup, Plan, Release, Tenant, TenantStatus, TenantTombstone, conditions},
+    api::{BackupStore, Channel, FinalBackup, Plan, Release, Tenant, TenantTombstone},
     args::{Routing, RunArgs},
     cluster::{
-        Cluster, Severity,
+        Cluster,
         cache::{self, Snapshot},
         facts::Kind,
         write::Applied,
@@ -58,7 +61,9 @@ use crate::{
         newest::Newest,
         observe::{NamespaceState, Observed},
         requests::Requests,
+        telling::{Told, write_status},
         validate::ValidTenant,
+        vitals::Ask,
     },
 };
 
@@ -83,6 +88,8 @@ pub struct Context {
     pub plans: Store<Plan>,
     /// All releases.
     pub releases: Store<Release>,
+    /// All channels.
+    pub channels: Store<Channel>,
     /// All backup stores.
     pub stores: Store<BackupStore>,
     /// All requests.
@@ -105,6 +112,8 @@ pub struct Context {
     pub now: fn() -> Timestamp,
     /// A source of randomness that nobody can guess.
     pub random: fn() -> [u8; 32],
+    /// How pods are asked for their metrics.
+    pub ask: Box<dyn Ask>,
     /// Statuses that we wrote and the watch has not brought back yet.
     pub written: Mutex<HashMap<String, Arc<Tenant>>>,
     /// Tenants that were looked at since the start.
@@ -167,17 +176,6 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     }))
 }
 
-/// What the status says after a reconcile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    /// That the tenant is ready.
-    Ready,
-    /// That it is not.
-    Unready,
-    /// What it said before: the Tenant has changed since it was looked at. There is news, or will be, and then another look.
-    Nothing,
-}
-
 /// What to do after a failure: wait for a change, or try again after a while.
 #[expect(clippy::needless_pass_by_value, reason = "the runtime calls it so")]
 pub fn error_policy(tenant: Arc<Tenant>, error: &Error, ctx: Arc<Context>) -> Action {
@@ -210,12 +208,14 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     let tenant = &ensure_finalizer(tenant, ctx).await?;
     progress.storage_class_missing = observed.storage_class_missing;
     let mut valid = validated(tenant, ctx, &observed)?;
+    let upgrade = upgrade::plan(tenant, ctx, &mut valid, &observed)?;
     let hosts = ctx.settle_hosts(&valid.name.to_string(), &valid.hosts);
     progress.hosts = Some(hosts.clone());
     progress.routes_not_supported =
         ctx.settings.routing.kind == Routing::HttpRoute && !observed.seen.serves(Kind::HttpRoute);
     let running = observed.running_release.as_ref();
     let mut course = course::decide(&valid, &observed.seen, running, (ctx.now)());
+    course.upgrade = upgrade;
     progress.requests = requests::plan(tenant, ctx, &mut valid, &mut course, &observed);
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
@@ -274,88 +274,6 @@ async fn ensure_finalizer(tenant: &Tenant, ctx: &Context) -> Result<Tenant, Erro
     Ok(tenant)
 }
 
-/// Writes the status if it changed, and an event if the reason for readiness did.
-async fn write_status(
-    tenant: &Arc<Tenant>,
-    ctx: &Context,
-    progress: &Progress,
-    outcome: &Result<(), Error>,
-) -> Result<Told, Error> {
-    let old = tenant.status.clone().unwrap_or_default();
-    let seen = snapshot(tenant, ctx);
-    let new = status::status(tenant, &old, progress, &seen, outcome, (ctx.now)());
-    let is_ready = conditions::find(&new.conditions, conditions::READY).is_some_and(|c| c.status == "True");
-    let told = if is_ready { Told::Ready } else { Told::Unready };
-    if new == old {
-        return Ok(told);
-    }
-    let Some(live) = say(tenant, ctx, &old, &new).await? else { return Ok(Told::Nothing) };
-    tell(ctx, &live, &old, &new).await;
-    ctx.remember(live);
-    Ok(told)
-}
-
-/// Writes the status, unless the Tenant is another one than that which it was found for; `None` if it is.
-///
-/// Somebody who writes to it all the time, and nothing that matters here, cannot keep it from being written.
-async fn say(
-    tenant: &Arc<Tenant>,
-    ctx: &Context,
-    old: &TenantStatus,
-    new: &TenantStatus,
-) -> Result<Option<Tenant>, Error> {
-    const TRIES: usize = 3;
-    // This reconcile may have given it its finalizer.
-    let mut version = ctx.freshest(tenant.clone());
-    for _ in 0..TRIES {
-        match ctx.cluster.apply_status(&version, new).await {
-            Ok(live) => return Ok(Some(live)),
-            Err(error) if error.is_conflict() => (),
-            Err(error) => return Err(Error::Cluster(error)),
-        }
-        let live = ctx.cluster.get_global::<Tenant>(&tenant.name_any()).await.map_err(Error::Cluster)?;
-        match live.filter(|live| is_the_same(live, tenant, old)) {
-            Some(live) => version = Arc::new(live),
-            None => return Ok(None),
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a later version wants the same, and says the same.
-fn is_the_same(later: &Tenant, seen: &Tenant, status: &TenantStatus) -> bool {
-    let metadata = |tenant: &Tenant| {
-        let metadata = &tenant.metadata;
-        (metadata.uid.clone(), metadata.generation, metadata.deletion_timestamp.clone())
-    };
-    metadata(later) == metadata(seen) && later.status.clone().unwrap_or_default() == *status
-}
-
-/// One line and one event whenever the reason for readiness changes; repetitions of the same are silent.
-async fn tell(ctx: &Context, tenant: &Tenant, old: &TenantStatus, new: &TenantStatus) {
-    let find = |status: &TenantStatus| conditions::find(&status.conditions, conditions::READY).cloned();
-    let (Some(now), before) = (find(new), find(old)) else { return };
-    let known = before.is_some_and(|before| {
-        (before.status, before.reason, before.message)
-            == (now.status.clone(), now.reason.clone(), now.message.clone())
-    });
-    if known {
-        return;
-    }
-    tracing::info!(
-        tenant = tenant.name_any(),
-        ready = now.status,
-        reason = now.reason,
-        message = now.message,
-        state = new.state.map(crate::api::EffectiveState::as_str),
-        release = new.release,
-        "tenant status"
-    );
-    let severity = if status::is_failure(&now) { Severity::Warning } else { Severity::Normal };
-    let note = if now.message.is_empty() { "the tenant is as its spec says" } else { now.message.as_str() };
-    ctx.cluster.event(tenant, severity, "Reconcile", &now.reason, note).await;
-}
-
 fn next_look(ctx: &Context, progress: &Progress, ready: bool) -> Duration {
     if let Some(until) = progress.course.as_ref().and_then(Course::rests_until) {
         let wait = Duration::try_from(until.duration_since((ctx.now)())).unwrap_or(RECHECK);
@@ -396,9 +314,13 @@ impl Context {
         }
     }
 
+    /// Two tasks write to a Tenant, so the answers may come in another order than the writes.
     pub(crate) fn remember(&self, tenant: Tenant) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(tenant.name_any(), Arc::new(tenant));
+        let known = written.get(&tenant.name_any()).filter(|known| known.uid() == tenant.uid());
+        if known.is_none_or(|known| cache::version_of(&**known) < cache::version_of(&tenant)) {
+            written.insert(tenant.name_any(), Arc::new(tenant));
+        }
     }
 
     /// Drops what is remembered of tenants that are gone; their hosts are free for others.

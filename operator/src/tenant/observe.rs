@@ -10,14 +10,20 @@ use kube::{
 };
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant},
+    api::{BackupStore, Channel, Plan, Release, Tenant},
     cluster::{
         cache::Snapshot,
         facts::{ChildKind, Facts, Kind, NamespaceFacts},
     },
     malformed::Registry,
     names::{self, child},
-    tenant::{Context, Error, build, databases::Databases, validate::ValidRelease},
+    tenant::{
+        Context, Error, build,
+        databases::Databases,
+        upgrade,
+        validate::ValidRelease,
+        vitals::{self, Vitals},
+    },
 };
 
 /// What there is.
@@ -31,6 +37,10 @@ pub struct Observed {
     pub recorded: NamespaceFacts,
     /// The plan, if there is one that can be read.
     pub plan: Result<Arc<Plan>, Missing>,
+    /// The channel, if the tenant has one.
+    pub channel: Option<Result<Arc<Channel>, Missing>>,
+    /// Name of the release that is wanted, as far as anybody has said.
+    pub wanted: Option<String>,
     /// The release, if there is one that can be read.
     pub release: Result<Arc<Release>, Missing>,
     /// The store of the plan's backups, if there is one that can be read.
@@ -39,6 +49,8 @@ pub struct Observed {
     pub running_release: Option<ValidRelease>,
     /// The volume waits for a class that does not exist.
     pub storage_class_missing: bool,
+    /// How the CRM does, if an upgrade is under way and its pods can tell.
+    pub vitals: Option<Vitals>,
 }
 
 /// Why a Plan or Release cannot be used.
@@ -120,13 +132,15 @@ impl Observed {
                 Missing::Malformed(cause) => Error::PlanMalformed { name, cause },
             }
         })?;
-        let release = self.release.as_deref().map_err(|missing| {
-            let name = tenant.spec.release.clone().unwrap_or_default();
-            match missing.clone() {
-                Missing::Unknown(known) => Error::ReleaseNotFound { name, known },
-                Missing::Malformed(cause) => Error::ReleaseMalformed { name, cause },
-            }
-        })?;
+        let channel = tenant.spec.channel.clone().unwrap_or_default();
+        if let Some(Err(missing)) = &self.channel {
+            return Err(match missing.clone() {
+                Missing::Unknown(known) => Error::ChannelNotFound { name: channel, known },
+                Missing::Malformed(cause) => Error::ChannelMalformed { name: channel, cause },
+            });
+        }
+        let name = self.wanted.clone().ok_or(Error::NotToldYet { channel })?;
+        let release = self.release.as_deref().map_err(|missing| upgrade::unusable(&name, missing.clone()))?;
         Ok((plan, release))
     }
 }
@@ -140,16 +154,26 @@ pub async fn observe(tenant: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     let plan = find(&ctx.plans, &ctx.malformed, &tenant.spec.plan);
     let backup = plan.as_ref().ok().and_then(|plan| plan.spec.backup.as_ref());
     let store = backup.and_then(|backup| ctx.stores.get(&ObjectRef::new(&backup.store)));
+    let channel = tenant.spec.channel.as_deref().map(|name| find(&ctx.channels, &ctx.malformed, name));
+    let wanted = upgrade::wanted(tenant, &recorded);
+    let record = recorded.upgrade.as_deref().and_then(upgrade::Record::read);
+    let vitals = match record {
+        Some(record) if record.failure.is_none() => vitals::of_pods(&seen, &*ctx.ask).await,
+        _ => None,
+    };
     Ok(Observed {
         namespace: state,
         recorded,
+        channel,
         plan,
         store,
-        release: find(&ctx.releases, &ctx.malformed, tenant.spec.release.as_deref().unwrap_or_default()),
+        release: find(&ctx.releases, &ctx.malformed, wanted.as_deref().unwrap_or_default()),
+        wanted,
         running_release: running
             .and_then(|name| find(&ctx.releases, &ctx.malformed, &name).ok())
             .map(|release| ValidRelease::of(&release)),
         storage_class_missing: storage_class_missing(ctx, &seen).await?,
+        vitals,
         seen,
     })
 }
@@ -188,7 +212,7 @@ async fn storage_class_missing(ctx: &Context, seen: &Snapshot) -> Result<bool, E
 }
 
 /// The object of that name, or why it cannot be used.
-fn find<K>(store: &Store<K>, malformed: &Registry, name: &str) -> Result<Arc<K>, Missing>
+pub(super) fn find<K>(store: &Store<K>, malformed: &Registry, name: &str) -> Result<Arc<K>, Missing>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {

@@ -128,6 +128,8 @@ struct Report {
     migration: Option<i64>,
     sqlstate: Option<String>,
     constraint: Option<String>,
+    request: Option<String>,
+    answer: Option<String>,
 }
 
 /// The outcome that the pods of one Job show; the pods in any order.
@@ -235,6 +237,8 @@ fn describe(report: &Report) -> String {
         report.schema_version.map(|version| format!(" at schema version {version}")),
         report.sqlstate.as_ref().map(|sqlstate| format!(", SQLSTATE {}", word(sqlstate))),
         report.constraint.as_ref().map(|constraint| format!(", constraint {}", word(constraint))),
+        report.request.as_ref().map(|request| format!(": {}", words(request))),
+        report.answer.as_ref().map(|answer| format!(" was answered with {}", words(answer))),
     ];
     std::iter::once(word(&report.code)).chain(parts.into_iter().flatten()).collect()
 }
@@ -242,6 +246,11 @@ fn describe(report: &Report) -> String {
 /// An identifier out of a stranger's mouth: short, and nothing in it that a terminal or a page could stumble over.
 fn word(raw: &str) -> String {
     raw.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(64).collect()
+}
+
+/// Some words out of the same mouth.
+fn words(raw: &str) -> String {
+    raw.chars().filter(|c| c.is_ascii_alphanumeric() || "_-./() ".contains(*c)).take(128).collect()
 }
 
 #[cfg(test)]
@@ -316,6 +325,10 @@ mod tests {
         );
         let differs = r#"{"code":"RowsDiffer","tables":1,"table":"company"}"#;
         assert_eq!(drill(&named("drill", 1, differs)), Drill::Failed { what: "RowsDiffer".into() });
+        let unserved =
+            r#"{"code":"NotServed","request":"GET /api/v1/companies","answer":"500 (internal)\n<b>"}"#;
+        let what = "NotServed: GET /api/v1/companies was answered with 500 (internal)b".into();
+        assert_eq!(drill(&named("drill", 1, unserved)), Drill::Failed { what });
     }
 
     #[test]

@@ -153,10 +153,14 @@ pub(super) fn plan(
     let scene = Scene { tenant, valid, course, seen, now };
     let restoring = restore::next(&requests, scene, &mut databases);
     let has_switched = databases.current != valid.databases.current;
-    valid.is_restoring = course.lacks_backup() || restoring.as_ref().is_some_and(Restoring::stops_the_crm);
+    valid.is_restoring = course.lacks_backup()
+        || course.stops_for_upgrade()
+        || restoring.as_ref().is_some_and(Restoring::stops_the_crm);
     valid.databases = databases;
     if has_switched || valid.is_restoring {
+        let upgrade = course.upgrade.take();
         *course = course::decide(valid, seen, observed.running_release.as_ref(), now);
+        course.upgrade = upgrade;
     }
     let restored = restoring.as_ref().and_then(|restoring| restoring.restored.as_ref());
     if let Some(restored) = restored.filter(|_| has_switched) {

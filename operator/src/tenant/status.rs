@@ -4,9 +4,11 @@ mod backup;
 mod beginning;
 mod closing;
 mod drill;
+mod share;
 
 pub(super) use backup::newest as newest_backup;
 pub(super) use drill::newest as newest_drill;
+pub use share::{joined, own};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -125,6 +127,12 @@ fn facts(
             .map(|course| course.running.clone())
             .or(recorded.release)
             .or_else(|| old.release.clone()),
+        target_release: None,
+        target_wave: None,
+        upgrade: match course {
+            Some(course) => course.upgrade.as_ref().and_then(|upgrade| upgrade.status(&course.running)),
+            None => old.upgrade.clone(),
+        },
         schema_version: course
             .and_then(|course| course.schema_version)
             .or(recorded.schema_version)
@@ -148,10 +156,15 @@ fn begun_with(old: &TenantStatus, progress: &Progress, course: &Course) -> Optio
 fn in_effect(tenant: &Tenant, progress: &Progress) -> EffectiveState {
     let restoring = progress.requests.restoring_message();
     let begins = progress.course.as_ref().is_some_and(Course::lacks_backup);
-    if restoring.is_some() || begins && tenant.spec.state != State::Suspended {
-        EffectiveState::Restoring
-    } else {
-        tenant.spec.state.into()
+    let undoes = progress.course.as_ref().is_some_and(Course::stops_for_upgrade);
+    if restoring.is_some() || undoes || begins && tenant.spec.state != State::Suspended {
+        return EffectiveState::Restoring;
+    }
+    let state = progress.valid.as_ref().map(|valid| valid.state);
+    // On the way to a release, people may have to wait with what they write.
+    match (tenant.spec.state, state) {
+        (State::Active, Some(State::ReadOnly)) => EffectiveState::ReadOnly,
+        (state, _) => state.into(),
     }
 }
 

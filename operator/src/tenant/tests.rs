@@ -8,15 +8,19 @@ use serde_json::{Value, json};
 
 mod backups;
 mod bootstrap;
+mod channels;
 mod closing;
 mod routes;
 mod starts;
 
 use super::*;
-use crate::testing::{
-    fake_api::{Call, Failure},
-    release,
-    world::{DEPLOYMENT, NAMESPACE, TENANT, World},
+use crate::{
+    api::conditions,
+    testing::{
+        fake_api::{Call, Failure},
+        release,
+        world::{DEPLOYMENT, NAMESPACE, TENANT, World},
+    },
 };
 
 fn ready(world: &World) -> (String, String) {

@@ -126,6 +126,12 @@ pub struct ValidRelease {
     pub image: String,
     /// Schema version to which it migrates.
     pub schema_version: i64,
+    /// The oldest schema version whose app works on that schema.
+    pub min_app_schema: i64,
+    /// Semantic version.
+    pub version: String,
+    /// The versions that can be upgraded to it, if not all.
+    pub upgrades_from: Option<String>,
 }
 
 impl ValidRelease {
@@ -135,6 +141,9 @@ impl ValidRelease {
             name: release.name_any(),
             image: release.spec.image.clone(),
             schema_version: release.spec.schema.version,
+            min_app_schema: release.spec.schema.min_app_schema.unwrap_or(release.spec.schema.version),
+            version: release.spec.version.clone(),
+            upgrades_from: release.spec.upgrades_from.clone(),
         }
     }
 }

@@ -7,9 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+
+use crate::{api::conditions::UP_TO_DATE, names};
 
 /// When a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl FakeApi {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await.unwrap_or_default();
                 let body = serde_json::from_slice(&body).unwrap_or_default();
-                let (status, answer) = this.lock().serve(&parts.method, parts.uri.path(), &body);
+                let (status, answer) = this.lock().serve(&parts.method, &parts.uri, &body);
                 let response =
                     Response::builder().status(status).body(Body::from(answer.to_string().into_bytes()));
                 Ok::<_, Infallible>(response.unwrap())
@@ -110,7 +112,9 @@ impl FakeApi {
 }
 
 impl State {
-    fn serve(&mut self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
+    fn serve(&mut self, method: &Method, uri: &Uri, body: &Value) -> (u16, Value) {
+        let path = uri.path();
+        let of_channel = uri.query().unwrap_or_default().contains(names::ROLLOUT_FIELD_MANAGER);
         let failure = self.fail.filter(|(number, _)| *number == self.calls.len()).map(|(_, failure)| failure);
         if failure.is_some() {
             self.fail = None;
@@ -123,7 +127,7 @@ impl State {
             Method::GET => self.objects.get(path).map_or_else(not_found, |object| (200, object.clone())),
             Method::POST => self.create(path, body),
             Method::PUT => self.replace(path, body),
-            Method::PATCH => self.patch(path, body),
+            Method::PATCH => self.patch(path, body, of_channel),
             Method::DELETE => self.delete(path, body),
             _ => refusal(405, "MethodNotAllowed", "not here"),
         };
@@ -154,7 +158,7 @@ impl State {
         }
     }
 
-    fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
+    fn patch(&mut self, path: &str, body: &Value, of_channel: bool) -> (u16, Value) {
         let of_status = path.strip_suffix("/status");
         let present = self.objects.get(of_status.unwrap_or(path)).cloned();
         let same = |field: &str| {
@@ -170,7 +174,11 @@ impl State {
         }
         if let Some(path) = of_status {
             let Some(mut object) = present else { return not_found() };
-            object["status"] = body["status"].clone();
+            object["status"] = if object["kind"] == "Tenant" {
+                status_of_two(&object["status"], &body["status"], of_channel)
+            } else {
+                body["status"].clone()
+            };
             return (200, self.store(path, object));
         }
         // Only changes of finalizers come without a kind.
@@ -252,6 +260,27 @@ fn merge(into: &mut Value, applied: &Value) {
             _ => into[name] = value.clone(),
         }
     }
+}
+
+/// A Tenant's status when one of its two writers has said its part of it anew; the other's part stays.
+fn status_of_two(present: &Value, applied: &Value, of_channel: bool) -> Value {
+    let is_channels = |condition: &&Value| condition["type"] == UP_TO_DATE;
+    let conditions = |status: &Value| status["conditions"].as_array().cloned().unwrap_or_default();
+    let (tenants, channels) = if of_channel { (present, applied) } else { (applied, present) };
+    let mut all: Vec<Value> = conditions(tenants).into_iter().filter(|c| !is_channels(&c)).collect();
+    all.extend(conditions(channels).into_iter().filter(|c| is_channels(&c)));
+    let mut status = tenants.clone();
+    if !all.is_empty() {
+        status["conditions"] = all.into();
+    }
+    for told in ["targetRelease", "targetWave"] {
+        if !channels[told].is_null() {
+            status[told] = channels[told].clone();
+        } else if let Some(fields) = status.as_object_mut() {
+            fields.remove(told);
+        }
+    }
+    status
 }
 
 fn not_found() -> (u16, Value) {

@@ -1,10 +1,11 @@
 //! A tenant and what belongs to it.
 
 use clap::Parser;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant},
+    api::{BackupStore, Channel, Plan, Release, Tenant, UpgradeStatus, UpgradeStep},
     args::{Cli, Command, RunArgs},
     malformed::{Guarded, Malformed},
     tenant::validate::{ValidTenant, validate},
@@ -71,10 +72,37 @@ pub(crate) fn release(name: &str, schema_version: i64) -> Release {
         "spec": {
             "version": "1.0.0",
             "image": format!("docker.io/tenantry/crm-app@sha256:{digest}"),
-            "schema": {"version": schema_version},
+            "schema": {"version": schema_version, "minAppSchema": 1},
         },
     }))
     .unwrap()
+}
+
+/// The channel `stable`, which wants that release, and whose new tenants begin with the other one.
+pub(crate) fn channel(release: &str, settled: Option<&str>) -> Channel {
+    serde_json::from_value(json!({
+        "apiVersion": "tenantry.dev/v1alpha1",
+        "kind": "Channel",
+        "metadata": {"name": "stable", "uid": "uid-stable", "generation": 1, "resourceVersion": "1"},
+        "spec": {"release": release},
+        "status": {"settledRelease": settled},
+    }))
+    .unwrap()
+}
+
+/// An upgrade that began long ago.
+pub(crate) fn upgrade(from: &str, to: &str, step: UpgradeStep) -> UpgradeStatus {
+    UpgradeStatus {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        step,
+        started_at: Time(jiff::Timestamp::UNIX_EPOCH),
+        checks: Vec::new(),
+        message: None,
+        backup: None,
+        lost: None,
+        last_failure: None,
+    }
 }
 
 /// How the operator of the demo runs.

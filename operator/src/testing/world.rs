@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    net::IpAddr,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -27,7 +29,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{BackupStore, Plan, Release, Tenant, TenantBackup, TenantExport, TenantRestore, TenantTombstone},
+    api::{
+        BackupStore, Channel, Plan, Release, Tenant, TenantBackup, TenantExport, TenantRestore,
+        TenantTombstone,
+    },
     args::RunArgs,
     cluster::{
         Cluster,
@@ -37,7 +42,7 @@ use crate::{
     },
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
-    tenant::{self, Context, Error, first_look::Looked, hosts::Ledger, requests::Requests},
+    tenant::{self, Context, Error, first_look::Looked, hosts::Ledger, requests::Requests, vitals::Ask},
     testing::{fake_api::FakeApi, plan, release, settings, store, tenant as acme},
 };
 
@@ -48,15 +53,22 @@ pub(crate) const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/stateful
 const CLAIM: &str = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
 /// The backup that every Job of the world makes.
 pub(crate) const BACKUP: &str = "19700101T000000Z-ab12cd";
+/// But for the one that comes before an upgrade.
+pub(crate) const UPGRADE_BACKUP: &str = "19700101T000000Z-up12cd";
 const PODS: &str = "/api/v1/namespaces/tenant-acme/pods";
 
 /// A world with one Tenant, its plan and its release, in which nothing has happened yet.
 pub(crate) struct World {
     pub(crate) api: FakeApi,
     pub(crate) ctx: Arc<Context>,
+    /// A CRM whose image has this in its name ends as soon as it starts.
+    pub(crate) crashing: Option<String>,
+    /// What the pods of the CRM say when they are asked for their metrics.
+    pub(crate) metrics: Arc<Mutex<Option<String>>>,
     tenants: Writer<Tenant>,
     plans: Writer<Plan>,
     releases: Writer<Release>,
+    channels: Writer<Channel>,
     stores: Writer<BackupStore>,
     backups: Writer<TenantBackup>,
     restores: Writer<TenantRestore>,
@@ -86,11 +98,13 @@ impl World {
         let (tenants, tenants_writer) = reflector::store();
         let (plans, plans_writer) = reflector::store();
         let (releases, releases_writer) = reflector::store();
+        let (channels, channels_writer) = reflector::store();
         let (stores, stores_writer) = reflector::store();
         let (backups, backups_writer) = reflector::store();
         let (restores, restores_writer) = reflector::store();
         let (exports, exports_writer) = reflector::store();
         let (tombstones, tombstones_writer) = reflector::store();
+        let crm = Arc::new(Mutex::new(Some(metrics_text(100, 0, false))));
         let ctx = Context {
             cluster: Cluster::new(api.client(), metrics.clone()),
             hosts: Mutex::new(Ledger::new(&settings.base_domain, [])),
@@ -98,6 +112,7 @@ impl World {
             tenants,
             plans,
             releases,
+            channels,
             stores,
             requests: Requests { backups, restores, exports },
             tombstones,
@@ -108,15 +123,19 @@ impl World {
             metrics,
             now: || Timestamp::UNIX_EPOCH,
             random: || [7; 32],
+            ask: Box::new(Pods(crm.clone())),
             written: Mutex::default(),
             looked: Looked::default(),
         };
         let mut world = Self {
             api,
             ctx: Arc::new(ctx),
+            crashing: None,
+            metrics: crm,
             tenants: tenants_writer,
             plans: plans_writer,
             releases: releases_writer,
+            channels: channels_writer,
             stores: stores_writer,
             backups: backups_writer,
             restores: restores_writer,
@@ -211,6 +230,7 @@ impl World {
     pub(crate) fn bring_news(&mut self) {
         let objects = self.api.objects();
         relist(&mut self.tenants, &objects);
+        relist(&mut self.channels, &objects);
         relist(&mut self.backups, &objects);
         relist(&mut self.restores, &objects);
         relist(&mut self.exports, &objects);
@@ -267,7 +287,11 @@ impl World {
                         pod_of(
                             component,
                             number,
-                            &json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+                            &json!({
+                                "phase": "Running",
+                                "podIP": "127.0.0.1",
+                                "conditions": [{"type": "Ready", "status": "True"}],
+                            }),
                         ),
                     ),
                     (false, true) => self.api.remove(&pod),
@@ -275,6 +299,7 @@ impl World {
                 }
             }
         }
+        self.crash();
         for (path, job) in objects.iter().filter(|(_, object)| object["kind"] == "Job") {
             let name = job["metadata"]["name"].as_str().unwrap_or_default();
             if let Some(report) = report_of(job) {
@@ -306,6 +331,31 @@ impl World {
                     self.api.remove(pod);
                 }
             }
+        }
+    }
+
+    /// The first new pod of a CRM that crashes; those of the release before answer on.
+    fn crash(&self) {
+        let pod = format!("{PODS}/crm-crashing");
+        let deployment = self.api.get(DEPLOYMENT).unwrap_or_default();
+        let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].to_string();
+        if self.crashing.as_ref().is_none_or(|crashing| !image.contains(crashing)) {
+            return self.api.remove(&pod);
+        }
+        self.api.change(DEPLOYMENT, |deployment| {
+            let replicas = deployment["status"]["replicas"].as_i64().unwrap_or(0);
+            deployment["status"]["replicas"] = json!(replicas + 1);
+            deployment["status"]["updatedReplicas"] = json!(1);
+        });
+        let container = json!({
+            "name": "crm", "image": image, "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "it crashes"}},
+        });
+        let mut object = pod_of("crm", 0, &json!({"phase": "Running", "containerStatuses": [container]}));
+        object["metadata"]["name"] = json!("crm-crashing");
+        if self.api.get(&pod).is_none() {
+            self.api.put(&pod, object);
         }
     }
 
@@ -351,14 +401,25 @@ fn component_of(object: &Value) -> String {
 
 /// What the pods of a Job report when all goes well.
 fn report_of(job: &Value) -> Option<Value> {
+    let name = job["metadata"]["name"].as_str().unwrap_or_default();
+    let args = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+    let asked =
+        args.into_iter().flatten().filter_map(Value::as_str).find_map(|arg| arg.strip_prefix("--backup="));
+    let asked = asked.filter(|backup| backup.len() == BACKUP.len());
     match component_of(job).as_str() {
-        "migrate" => Some(json!({"code": "Migrated", "schemaVersion": 1})),
+        "migrate" => {
+            // Release r3 brings the second version of the schema.
+            let image =
+                job["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+            let version = if image.ends_with(&hex::encode("r3")) { 2 } else { 1 };
+            Some(json!({"code": "Migrated", "schemaVersion": version}))
+        }
         "backup" => Some(json!({
-            "code": "BackedUp", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "size": 4096,
+            "code": "BackedUp", "backup": if name.starts_with("backup-upgrade") { UPGRADE_BACKUP } else { BACKUP }, "createdAt": "1970-01-01T00:00:00Z", "size": 4096,
             "schemaVersion": 1,
         })),
         "drill" => Some(json!({
-            "code": "Drilled", "backup": BACKUP, "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
+            "code": "Drilled", "backup": asked.unwrap_or(BACKUP), "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
             "schemaVersion": 1,
         })),
         "export" => Some(json!({
@@ -366,7 +427,7 @@ fn report_of(job: &Value) -> Option<Value> {
             "size": 5000, "sha256": "a".repeat(64), "sumsSha256": "b".repeat(64),
         })),
         "restore" => Some(json!({
-            "code": "Restored", "backup": "19691231T000000Z-cd34ef", "createdAt": "1969-12-31T00:00:00Z", "rows": 7,
+            "code": "Restored", "backup": asked.unwrap_or("19691231T000000Z-cd34ef"), "createdAt": "1969-12-31T00:00:00Z", "rows": 7,
             "schemaVersion": 1, "restoredIn": 2,
         })),
         _ => None,
@@ -384,6 +445,30 @@ where
         writer.apply_watcher_event(&watcher::Event::InitApply(object));
     }
     writer.apply_watcher_event(&watcher::Event::InitDone);
+}
+
+/// The metrics of a CRM that has answered so many requests, so many of them with an error, each within 5 ms.
+pub(crate) fn metrics_text(requests: u64, errors: u64, is_read_only: bool) -> String {
+    let fine = requests - errors;
+    let read_only = u8::from(is_read_only);
+    format!(
+        "crm_http_requests_total{{method=\"GET\",route=\"/\",status=\"200\"}} {fine}\n\
+         crm_http_requests_total{{method=\"GET\",route=\"/\",status=\"500\"}} {errors}\n\
+         crm_http_request_duration_seconds_bucket{{route=\"/\",le=\"0.005\"}} {requests}\n\
+         crm_http_request_duration_seconds_bucket{{route=\"/\",le=\"+Inf\"}} {requests}\n\
+         crm_http_changes_in_flight 0\n\
+         crm_read_only {read_only}\n"
+    )
+}
+
+/// Pods that all say the same.
+struct Pods(Arc<Mutex<Option<String>>>);
+
+impl Ask for Pods {
+    fn metrics<'a>(&'a self, _: IpAddr) -> Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>> {
+        let said = self.0.lock().unwrap().clone();
+        Box::pin(async move { said })
+    }
 }
 
 fn pod_of(component: &str, number: i64, status: &Value) -> Value {

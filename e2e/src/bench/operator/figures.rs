@@ -3,17 +3,17 @@
 use std::fmt;
 
 /// Most memory that the operator ever has, in megabytes.
-pub(super) const PEAK_MB: f64 = 40.0;
+pub(in crate::bench) const PEAK_MB: f64 = 40.0;
 /// Time to converge, in times of the bare loop's.
-pub(super) const CONVERGE_RATIO: f64 = 1.5;
+pub(in crate::bench) const CONVERGE_RATIO: f64 = 1.5;
 /// From the start of the process until nothing is left to do, in seconds.
-pub(super) const RESTART_SECONDS: f64 = 5.0;
+pub(in crate::bench) const RESTART_SECONDS: f64 = 5.0;
 /// Writes when there is nothing to write; those to the lease are not counted.
-pub(super) const WRITES: f64 = 0.0;
+pub(in crate::bench) const WRITES: f64 = 0.0;
 /// What unrelated Secrets add to the memory, in megabytes.
-pub(super) const UNRELATED_MB: f64 = 5.0;
+pub(in crate::bench) const UNRELATED_MB: f64 = 5.0;
 /// 99th percentile of the others' edits beside a tenant that fails, in times of that without.
-pub(super) const NEIGHBOURS_RATIO: f64 = 1.2;
+pub(in crate::bench) const NEIGHBOURS_RATIO: f64 = 1.2;
 
 /// One measured figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +30,17 @@ pub struct Figure {
 
 impl Figure {
     /// A figure that explains others.
-    pub(super) fn told(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+    pub(in crate::bench) fn told(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
         Self { name: name.into(), value, unit, limit: None }
     }
 
     /// A figure that must not exceed its limit.
-    pub(super) fn limited(name: impl Into<String>, value: f64, unit: &'static str, limit: f64) -> Self {
+    pub(in crate::bench) fn limited(
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        limit: f64,
+    ) -> Self {
         Self { limit: Some(limit), ..Self::told(name, value, unit) }
     }
 

@@ -128,6 +128,7 @@ async fn apply_children(bare: &Bare, tenant: &ValidTenant, children: Children) -
         drill,
         bootstrap: _of_tenants_that_begin_from_a_backup,
         closing: _of_tenants_that_stop,
+        upgrade: _of_tenants_that_change,
     } = children;
     let namespaces: Api<Namespace> = Api::all(bare.client.clone());
     let patch = Patch::Apply(&namespace);

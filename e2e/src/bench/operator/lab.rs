@@ -26,7 +26,7 @@ use super::subject::Program;
 use crate::{
     cluster::{
         ControlPlane,
-        control_plane::{AuditTail, Outcome, StandIn, Workload},
+        control_plane::{AuditEvent, AuditTail, Outcome, StandIn, Workload},
         server_parts::ADMINISTRATORS,
     },
     helm::{self, Pods},
@@ -36,27 +36,32 @@ use crate::{
 const POSTS: usize = 8;
 /// Until all tenants are Ready, on a busy machine.
 const CONVERGED: Duration = Duration::from_mins(15);
-const RELEASE: &str = "r1";
+pub(in crate::bench) const RELEASE: &str = "r1";
 const PLAN: &str = "standard";
 const SCHEMA_VERSION: i64 = 1;
 
 /// A cluster without nodes.
-pub(super) struct Lab {
+pub(in crate::bench) struct Lab {
     /// May do what the chart's policies forbid to everybody else.
-    pub(super) client: Client,
-    pub(super) control_plane: ControlPlane,
+    pub(in crate::bench) client: Client,
+    pub(in crate::bench) control_plane: ControlPlane,
     nodes: StandIn,
     folder: TempDir,
 }
 
 impl Lab {
     /// An empty cluster with the chart in it.
-    pub(super) async fn start() -> Result<Self> {
+    pub(in crate::bench) async fn start() -> Result<Self> {
+        Self::with_plan(&plan()?).await
+    }
+
+    /// The same with another plan.
+    pub(in crate::bench) async fn with_plan(plan: &Plan) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("tenantry-bench-").tempdir()?;
         let control_plane = ControlPlane::start().await?;
         helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
         let client = break_glass(control_plane.kubeconfig()).await?;
-        Api::all(client.clone()).create(&PostParams::default(), &plan()?).await?;
+        Api::all(client.clone()).create(&PostParams::default(), plan).await?;
         Api::all(client.clone()).create(&PostParams::default(), &store()?).await?;
         Api::all(client.clone()).create(&PostParams::default(), &release()?).await?;
         let nodes = StandIn::start(control_plane.client().await?);
@@ -67,19 +72,19 @@ impl Lab {
     }
 
     /// Ends it; its nodes first, which would complain.
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(in crate::bench) async fn stop(self) -> Result<()> {
         drop(self.nodes);
         self.control_plane.stop().await
     }
 
     /// The operator's own client, with its rights.
-    pub(super) async fn operators_client(&self) -> Result<Client> {
+    pub(in crate::bench) async fn operators_client(&self) -> Result<Client> {
         let path = self.control_plane.kubeconfig_for_service_account(helm::NAMESPACE, names::OPERATOR)?;
         Ok(operator::cluster::client(config(&path).await?)?)
     }
 
     /// The operator for this cluster, with the arguments that the chart gives it.
-    pub(super) fn program(&self, executable: &Path, subcommand: &str) -> Result<Program> {
+    pub(in crate::bench) fn program(&self, executable: &Path, subcommand: &str) -> Result<Program> {
         let name = executable.file_name().context("the operator is a file")?;
         // A build that goes on meanwhile must not put another operator in the place of the one under test.
         let own = self.folder.path().join(name);
@@ -92,12 +97,17 @@ impl Lab {
     }
 
     /// Posts Tenants of these names.
-    pub(super) async fn post(&self, names: &[String]) -> Result<()> {
+    pub(in crate::bench) async fn post(&self, names: &[String]) -> Result<()> {
+        self.post_all(names.iter().map(|name| tenant(name)).collect::<Result<_>>()?).await
+    }
+
+    /// Posts these Tenants.
+    pub(in crate::bench) async fn post_all(&self, all: Vec<Tenant>) -> Result<()> {
         let tenants: Api<Tenant> = Api::all(self.client.clone());
-        stream::iter(names)
-            .map(|name| {
+        stream::iter(all)
+            .map(|tenant| {
                 let tenants = tenants.clone();
-                async move { tenants.create(&PostParams::default(), &tenant(name)?).await.map_err(Into::into) }
+                async move { tenants.create(&PostParams::default(), &tenant).await.map_err(Into::into) }
             })
             .buffer_unordered(POSTS)
             .try_for_each(async |_: Tenant| Ok::<_, anyhow::Error>(()))
@@ -105,7 +115,7 @@ impl Lab {
     }
 
     /// Waits until so many tenants are Ready with their newest spec.
-    pub(super) async fn until_ready(&self, count: usize) -> Result<()> {
+    pub(in crate::bench) async fn until_ready(&self, count: usize) -> Result<()> {
         let tenants: Api<Tenant> = Api::all(self.client.clone());
         let changes = watcher(tenants, watcher::Config::default()).default_backoff().applied_objects();
         let mut changes = std::pin::pin!(changes);
@@ -127,39 +137,44 @@ impl Lab {
         in_time.with_context(|| format!("not {count} tenants were Ready in time, but {}", ready.len()))?
     }
 
+    /// The log of all requests, from now on.
+    pub(in crate::bench) fn log(&self) -> Result<AuditTail> {
+        let mut tail = AuditTail::new(&self.control_plane.audit_log());
+        tail.skip()?;
+        Ok(tail)
+    }
+
     /// What the operator asks of the API server from now on.
-    pub(super) fn requests(&self) -> Result<Requests> {
-        Requests::from_now(&self.control_plane)
+    pub(in crate::bench) fn requests(&self) -> Result<Requests> {
+        Ok(Requests { tail: self.log()? })
     }
 }
 
 /// What the operator asks of the API server, by the API server's own audit log.
-pub(super) struct Requests {
+pub(in crate::bench) struct Requests {
     tail: AuditTail,
-    user: String,
+}
+
+/// Whether the operator asked for that, and not for its lease.
+pub(in crate::bench) fn is_of_operator(event: &AuditEvent) -> bool {
+    let user = format!("system:serviceaccount:{}:{}", helm::NAMESPACE, names::OPERATOR);
+    event.user.username == user && !event.is_about("leases")
 }
 
 /// A count of requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Count {
-    pub(super) all: usize,
+pub(in crate::bench) struct Count {
+    pub(in crate::bench) all: usize,
     /// What changed, or was to change, something other than the lease, in words.
-    pub(super) writes: Vec<String>,
+    pub(in crate::bench) writes: Vec<String>,
 }
 
 impl Requests {
-    fn from_now(control_plane: &ControlPlane) -> Result<Self> {
-        let mut tail = AuditTail::new(&control_plane.audit_log());
-        tail.skip()?;
-        let user = format!("system:serviceaccount:{}:{}", helm::NAMESPACE, names::OPERATOR);
-        Ok(Self { tail, user })
-    }
-
     /// The requests since the last call.
-    pub(super) fn count(&mut self) -> Result<Count> {
+    pub(in crate::bench) fn count(&mut self) -> Result<Count> {
         let mut count = Count::default();
         self.tail.read(|event| {
-            if event.user.username != self.user || event.is_about("leases") {
+            if !is_of_operator(&event) {
                 return;
             }
             count.all += 1;
@@ -186,24 +201,24 @@ async fn config(kubeconfig: &Path) -> Result<Config> {
 }
 
 /// The names of so many tenants.
-pub(super) fn names_of(count: usize) -> Vec<String> {
+pub(in crate::bench) fn names_of(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("customer-{number:04}")).collect()
 }
 
 /// Whether a tenant says that it is Ready with its present spec.
-pub(super) fn is_ready(tenant: &Tenant) -> bool {
+pub(in crate::bench) fn is_ready(tenant: &Tenant) -> bool {
     condition(tenant, "Ready").is_some_and(|ready| {
         ready.status == "True" && ready.observed_generation == tenant.metadata.generation
     })
 }
 
 /// What a tenant says in one of its conditions.
-pub(super) fn condition<'a>(tenant: &'a Tenant, kind: &str) -> Option<&'a Condition> {
+pub(in crate::bench) fn condition<'a>(tenant: &'a Tenant, kind: &str) -> Option<&'a Condition> {
     tenant.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// The settings of the operator, which the bare loop needs to make the same objects.
-pub(super) fn settings() -> Result<RunArgs> {
+pub(in crate::bench) fn settings() -> Result<RunArgs> {
     let words = ["operator".to_owned(), "run".to_owned()].into_iter().chain(arguments_of_the_chart());
     match Cli::try_parse_from(words)?.command {
         Command::Run(args) => Ok(args),
@@ -221,7 +236,7 @@ fn arguments_of_the_chart() -> Vec<String> {
 }
 
 /// A customer with a domain of its own.
-pub(super) fn tenant(name: &str) -> Result<Tenant> {
+pub(in crate::bench) fn tenant(name: &str) -> Result<Tenant> {
     Ok(serde_json::from_value(json!({
         "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name},
         "spec": {
@@ -234,7 +249,7 @@ pub(super) fn tenant(name: &str) -> Result<Tenant> {
     }))?)
 }
 
-pub(super) fn plan() -> Result<Plan> {
+pub(in crate::bench) fn plan() -> Result<Plan> {
     Ok(serde_json::from_value(json!({
         "apiVersion": "tenantry.dev/v1alpha1", "kind": "Plan", "metadata": {"name": PLAN},
         "spec": {
@@ -247,7 +262,7 @@ pub(super) fn plan() -> Result<Plan> {
     }))?)
 }
 
-pub(super) fn store() -> Result<BackupStore> {
+pub(in crate::bench) fn store() -> Result<BackupStore> {
     Ok(serde_json::from_value(json!({
         "apiVersion": "tenantry.dev/v1alpha1", "kind": "BackupStore", "metadata": {"name": "main"},
         "spec": {
@@ -257,13 +272,18 @@ pub(super) fn store() -> Result<BackupStore> {
     }))?)
 }
 
-pub(super) fn release() -> Result<Release> {
+pub(in crate::bench) fn release() -> Result<Release> {
+    release_named(RELEASE, '7')
+}
+
+/// A release with that schema, and an image of its own.
+pub(in crate::bench) fn release_named(name: &str, digit: char) -> Result<Release> {
     Ok(serde_json::from_value(json!({
-        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Release", "metadata": {"name": RELEASE},
+        "apiVersion": "tenantry.dev/v1alpha1", "kind": "Release", "metadata": {"name": name},
         "spec": {
             "version": "1.0.0",
-            "image": format!("docker.io/tenantry/crm-app@sha256:{}", "7".repeat(64)),
-            "schema": {"version": SCHEMA_VERSION},
+            "image": format!("docker.io/tenantry/crm-app@sha256:{}", digit.to_string().repeat(64)),
+            "schema": {"version": SCHEMA_VERSION, "minAppSchema": 1},
         },
     }))?)
 }

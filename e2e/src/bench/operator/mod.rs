@@ -4,12 +4,12 @@
 //! are no nodes, and a stand-in plays their part. Writes are counted by the API server's audit log, memory and processor
 //! time by the kernel. What could be the machine's fault is measured beside a floor of the same run.
 
-mod figures;
+pub(super) mod figures;
 mod floor;
-mod lab;
+pub(super) mod lab;
 mod neighbours;
 mod report;
-mod subject;
+pub(super) mod subject;
 mod unrelated;
 
 use std::{

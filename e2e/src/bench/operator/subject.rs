@@ -27,16 +27,16 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How the operator is started.
 #[derive(Clone, Debug)]
-pub(super) struct Program {
-    pub(super) executable: PathBuf,
+pub(in crate::bench) struct Program {
+    pub(in crate::bench) executable: PathBuf,
     /// The subcommand and its arguments, but for the address.
-    pub(super) arguments: Vec<String>,
-    pub(super) kubeconfig: PathBuf,
-    pub(super) log: PathBuf,
+    pub(in crate::bench) arguments: Vec<String>,
+    pub(in crate::bench) kubeconfig: PathBuf,
+    pub(in crate::bench) log: PathBuf,
 }
 
 /// A running operator. It dies with the thread that started it, and when it is dropped.
-pub(super) struct Subject {
+pub(in crate::bench) struct Subject {
     child: Child,
     pid: u32,
     address: String,
@@ -46,18 +46,18 @@ pub(super) struct Subject {
 
 /// What the kernel says of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Usage {
+pub(in crate::bench) struct Usage {
     /// The most memory that it ever had, in bytes.
-    pub(super) peak: u64,
+    pub(in crate::bench) peak: u64,
     /// The memory that it has now, in bytes.
-    pub(super) resident: u64,
+    pub(in crate::bench) resident: u64,
     /// Processor time since its start.
-    pub(super) cpu: Duration,
+    pub(in crate::bench) cpu: Duration,
 }
 
 impl Subject {
     /// Starts the operator.
-    pub(super) fn start(program: &Program) -> Result<Self> {
+    pub(in crate::bench) fn start(program: &Program) -> Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string();
         let log = fs::OpenOptions::new().create(true).append(true).open(&program.log)?;
         let started = Instant::now();
@@ -79,12 +79,12 @@ impl Subject {
     }
 
     /// When it was started.
-    pub(super) fn started(&self) -> Instant {
+    pub(in crate::bench) fn started(&self) -> Instant {
         self.started
     }
 
     /// Starts the operator again: the next one begins when this one is gone.
-    pub(super) async fn restart(&mut self, program: &Program) -> Result<()> {
+    pub(in crate::bench) async fn restart(&mut self, program: &Program) -> Result<()> {
         self.stop().await?;
         *self = Self::start(program)?;
         Ok(())
@@ -99,7 +99,7 @@ impl Subject {
     }
 
     /// Waits until it has seen everything, has looked at so many tenants at least, and has nothing left to do.
-    pub(super) async fn until_steady(&mut self, tenants: usize) -> Result<()> {
+    pub(in crate::bench) async fn until_steady(&mut self, tenants: usize) -> Result<()> {
         let wait = Wait::new(format!("the operator to have looked at {tenants} tenants"), DEADLINE);
         let log = self.log.clone();
         wait.explained_by(&log)
@@ -122,12 +122,12 @@ impl Subject {
     }
 
     /// What `/metrics` says.
-    pub(super) async fn metrics(&self) -> Result<String> {
+    pub(in crate::bench) async fn metrics(&self) -> Result<String> {
         Ok(reqwest::get(format!("http://{}/metrics", self.address)).await?.text().await?)
     }
 
     /// What the kernel says of it.
-    pub(super) fn usage(&self) -> Result<Usage> {
+    pub(in crate::bench) fn usage(&self) -> Result<Usage> {
         let folder = Path::new("/proc").join(self.pid.to_string());
         let read = |file: &str| {
             fs::read_to_string(folder.join(file))

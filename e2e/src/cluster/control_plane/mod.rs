@@ -19,7 +19,7 @@ use crate::toolchain::{self, Module};
 
 pub use self::{
     audit::{AuditEvent, AuditTail},
-    stand_in::{BACKUP, Outcome, RESTORED, StandIn, Workload},
+    stand_in::{BACKUP, Outcome, RESTORED, StandIn, Traffic, Workload},
 };
 
 /// Name of the cluster in kubeconfigs.

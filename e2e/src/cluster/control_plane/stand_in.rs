@@ -1,10 +1,12 @@
 //! Plays the part of nodes and workload controllers: makes pods for workloads and says how they are, as a test's script says.
 //!
-//! Without a script everything works at once: pods are ready, Jobs succeed, claims are bound.
+//! Without a script everything works at once: pods are ready, Jobs succeed, claims are bound, and the CRM's visitors are content.
 
 mod agenda;
+mod management;
 mod settle;
 mod status;
+mod traffic;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -31,8 +33,11 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use self::{
     agenda::{Agenda, Item},
+    management::Ports,
     settle::Settle,
 };
+
+pub use self::traffic::Traffic;
 
 /// Pause before something is looked at again after an error.
 const RETRY: Duration = Duration::from_millis(200);
@@ -93,24 +98,36 @@ struct Rule {
     workload: Workload,
     namespace: String,
     name_prefix: String,
+    /// A part of the name of the first container's image.
+    image: String,
     outcome: Outcome,
 }
 
 #[derive(Debug, Default)]
 struct Script {
     rules: Mutex<Vec<Rule>>,
+    /// What the visitors of pods meet with whose image has this in its name.
+    traffic: Mutex<Vec<(String, Traffic)>>,
 }
 
 impl Script {
     /// The last rule that fits counts.
-    fn outcome(&self, workload: Workload, namespace: &str, name: &str) -> Outcome {
+    fn outcome(&self, workload: Workload, namespace: &str, name: &str, image: &str) -> Outcome {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |rule: &&Rule| {
             rule.workload == workload
                 && (rule.namespace.is_empty() || rule.namespace == namespace)
                 && name.starts_with(&rule.name_prefix)
+                && image.contains(&rule.image)
         };
         rules.iter().rev().find(fits).map_or_else(Outcome::works, |rule| rule.outcome.clone())
+    }
+
+    /// The last that fits counts.
+    fn traffic(&self, image: &str) -> Traffic {
+        let traffic = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = traffic.iter().rev().find(|(part, _)| image.contains(part));
+        fits.map(|(_, traffic)| *traffic).unwrap_or_default()
     }
 }
 
@@ -134,8 +151,40 @@ impl StandIn {
     /// From now on, this becomes of workloads in `namespace` whose names start with `name_prefix`; either may be empty for any.
     /// Workloads that are there already follow too. Later rules win.
     pub fn on(&self, workload: Workload, namespace: &str, name_prefix: &str, outcome: Outcome) {
-        let rule =
-            Rule { workload, namespace: namespace.to_owned(), name_prefix: name_prefix.to_owned(), outcome };
+        self.add(Rule {
+            workload,
+            namespace: namespace.to_owned(),
+            name_prefix: name_prefix.to_owned(),
+            image: String::new(),
+            outcome,
+        });
+    }
+
+    /// What becomes of all workloads of that kind whose image has this in its name.
+    pub fn on_image(&self, workload: Workload, image: &str, outcome: Outcome) {
+        self.on_part_of_image(workload, "", image, outcome);
+    }
+
+    /// What becomes of those of them whose names start with `name_prefix`: of the drills with an image, for example.
+    pub fn on_part_of_image(&self, workload: Workload, name_prefix: &str, image: &str, outcome: Outcome) {
+        self.add(Rule {
+            workload,
+            namespace: String::new(),
+            name_prefix: name_prefix.to_owned(),
+            image: image.to_owned(),
+            outcome,
+        });
+    }
+
+    /// What the visitors of all pods meet with whose image has this in its name, also of those that are there already.
+    pub fn on_visitors(&self, image: &str, traffic: Traffic) {
+        let mut all = self.script.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((image.to_owned(), traffic));
+        drop(all);
+        self.changed.send_replace(());
+    }
+
+    fn add(&self, rule: Rule) {
         self.script.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
         self.changed.send_replace(());
     }
@@ -165,6 +214,7 @@ impl StandIn {
 
     /// Forgets the script: everything works again.
     pub fn reset(&self) {
+        self.script.traffic.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.script.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.changed.send_replace(());
     }
@@ -196,7 +246,7 @@ async fn play(client: Client, script: Arc<Script>, script_changes: watch::Receiv
         watch_all::<Pod>(&client, event_of_owner),
         script_changes.boxed(),
     ]);
-    let settle = Settle { client, script };
+    let settle = Settle { client, script, ports: Ports::default() };
     let mut agenda = Agenda::default();
     let (mut looks, mut pauses) = (FuturesUnordered::new(), FuturesUnordered::new());
     loop {
@@ -307,9 +357,10 @@ mod tests {
             workload: *workload,
             namespace: (*namespace).to_owned(),
             name_prefix: (*prefix).to_owned(),
+            image: String::new(),
             outcome: outcome.clone(),
         });
-        Script { rules: Mutex::new(rules.collect()) }
+        Script { rules: Mutex::new(rules.collect()), ..Script::default() }
     }
 
     #[test]
@@ -328,7 +379,7 @@ mod tests {
         ];
         for (workload, namespace, name, expected) in table {
             assert_eq!(
-                script.outcome(workload, namespace, name),
+                script.outcome(workload, namespace, name, "image"),
                 expected,
                 "{workload:?} {namespace}/{name}"
             );

@@ -1,16 +1,20 @@
 //! What is kept of a Pod and its containers.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use kube::ResourceExt;
 
 use super::{ChildKind, Facts, Kind};
-use crate::names;
+use crate::names::{self, Component};
 
 /// What is kept of a Pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodFacts {
     /// Which part of the CRM it is.
     pub component: String,
+    /// Where it is reached; kept of pods of the CRM.
+    pub address: Option<IpAddr>,
     /// Whether it answers.
     pub ready: bool,
     /// It has ended, well or not.
@@ -65,8 +69,11 @@ impl ChildKind for Pod {
             .and_then(|c| c.message.clone());
         let statuses =
             status.init_container_statuses.iter().chain(status.container_statuses.iter()).flatten();
+        let component = self.labels().get(names::COMPONENT_LABEL).cloned().unwrap_or_default();
+        let is_asked = component == Component::Crm.as_str();
         let facts = PodFacts {
-            component: self.labels().get(names::COMPONENT_LABEL).cloned().unwrap_or_default(),
+            component,
+            address: status.pod_ip.as_deref().filter(|_| is_asked).and_then(|text| text.parse().ok()),
             ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
             ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             unschedulable,

@@ -72,9 +72,10 @@ fn has_children(seen: &Snapshot, children: &Children) -> Result<bool, serde_json
         drill,
         bootstrap,
         closing,
+        upgrade,
     } = children;
     // What is to run once is something to be done.
-    let jobs = [migration, bootstrap, closing];
+    let jobs = [migration, bootstrap, closing, upgrade];
     Ok(jobs.iter().all(|job| job.is_none())
         && seen.has(namespace)?
         && seen.has(role_binding)?

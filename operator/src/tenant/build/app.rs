@@ -34,12 +34,14 @@ pub(super) fn deployment(
     pull_secrets: &[String],
 ) -> Deployment {
     let generation = tenant.databases.current;
-    let annotation = (names::DATABASE_GENERATION.to_owned(), generation.to_string());
+    let of_generation = (1 < generation).then(|| (names::DATABASE_GENERATION, generation.to_string()));
+    let annotations = [(names::RELEASE, release.name.clone())].into_iter().chain(of_generation);
     let is_stopped = tenant.state == State::Suspended || tenant.is_restoring;
     Deployment {
         metadata: ObjectMeta {
-            // A second witness, should the record on the namespace get lost.
-            annotations: (1 < generation).then(|| [annotation].into()),
+            // Second witnesses: of the database, should the record on the namespace get lost; and of the release, because that record
+            // is written before this.
+            annotations: Some(annotations.map(|(name, value)| (name.to_owned(), value)).collect()),
             ..meta(tenant, Component::Crm, child::CRM)
         },
         spec: Some(DeploymentSpec {

@@ -95,8 +95,10 @@ pub enum BackupReason {
     OnDemand,
     /// The tenant is about to be deleted or suspended.
     Final,
-    /// Something risky comes next.
+    /// A restore comes next.
     Safety,
+    /// An upgrade comes next.
+    BeforeUpgrade,
 }
 
 impl BackupReason {
@@ -106,6 +108,7 @@ impl BackupReason {
             Self::OnDemand => "OnDemand",
             Self::Final => "Final",
             Self::Safety => "Safety",
+            Self::BeforeUpgrade => "BeforeUpgrade",
         }
     }
 }

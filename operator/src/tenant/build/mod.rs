@@ -34,7 +34,13 @@ use crate::{
     args::{Routing, RunArgs},
     cluster::http_route::HttpRoute,
     names::Host,
-    tenant::{attempt::Step, course::Course, entitlement::Entitlement, validate::ValidTenant},
+    tenant::{
+        attempt::{Attempt, Step},
+        course::Course,
+        entitlement::Entitlement,
+        upgrade::decide::Work,
+        validate::ValidTenant,
+    },
 };
 
 pub use backup::{
@@ -87,6 +93,8 @@ pub struct Children {
     pub bootstrap: Option<Job>,
     /// The last backup before the tenant stops, or its trial, if one is to run now.
     pub closing: Option<Job>,
+    /// The backup before an upgrade, or the trial of the new release on it, if one is to run now.
+    pub upgrade: Option<Job>,
 }
 
 /// The set of children. Whatever could be wrong with the tenant has been checked; only encoding could fail.
@@ -131,7 +139,29 @@ pub fn build(
             .map(|(backup, release)| drill::cron_job(tenant, backup, release, settings)),
         bootstrap: bootstrap(tenant, course, settings),
         closing: closing_job(tenant, course, backup_recipient, settings),
+        upgrade: upgrade_job(tenant, course, backup_recipient, settings),
     })
+}
+
+/// The backup before an upgrade, or the trial of the new release on it.
+fn upgrade_job(
+    tenant: &ValidTenant,
+    course: &Course,
+    backup_recipient: Option<&str>,
+    settings: &RunArgs,
+) -> Option<Job> {
+    let (backup, recipient) = (tenant.backup.as_ref()?, backup_recipient?);
+    let upgrade = course.upgrade.as_ref()?;
+    match upgrade.work.as_ref()? {
+        Work::BackUp(Attempt { job, step: Step::Run, .. }) => {
+            let release = course.app.as_ref()?;
+            one_off_backup(tenant, backup, recipient, release, settings, job, BackupReason::BeforeUpgrade)
+        }
+        Work::Rehearse { backup: which, attempt: Attempt { job, step: Step::Run, .. } } => {
+            Some(drill::one_off_drill(tenant, backup, upgrade.trial.as_ref()?, settings, job, which))
+        }
+        _ => None,
+    }
 }
 
 /// The last backup of a tenant that is to stop, or its trial.

@@ -53,6 +53,9 @@ pub(super) fn namespace(
             annotations.insert(names::FINAL_BACKUP.to_owned(), backup.to_owned());
         }
     }
+    if let Some(record) = course.upgrade.as_ref().and_then(|upgrade| upgrade.record.as_ref()) {
+        annotations.insert(names::UPGRADE.to_owned(), serde_json::to_string(record)?);
+    }
     if let Some(recipient) = backup_recipient {
         annotations.insert(names::BACKUP_RECIPIENT.to_owned(), recipient.to_owned());
     }

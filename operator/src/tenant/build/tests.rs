@@ -41,6 +41,7 @@ fn values(children: Children) -> Vec<Value> {
         drill,
         bootstrap,
         closing,
+        upgrade,
     } = children;
     // The script has its own file; here it would only be in the way.
     for text in database_init.data.iter_mut().flat_map(|data| data.values_mut()) {
@@ -63,6 +64,7 @@ fn values(children: Children) -> Vec<Value> {
         .chain(all(drill.into_iter().collect()))
         .chain(all(bootstrap.into_iter().collect()))
         .chain(all(closing.into_iter().collect()))
+        .chain(all(upgrade.into_iter().collect()))
         .collect()
 }
 

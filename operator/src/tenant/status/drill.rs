@@ -27,7 +27,11 @@ pub(in crate::tenant) fn newest(
     seen: &Snapshot,
     born: Option<Timestamp>,
 ) -> Option<LastDrill> {
-    let pods = seen.all_pods(Component::Drill).filter(|(_, child, _)| born <= child.created);
+    // A rehearsal tries a release; that it fails says nothing of the backup.
+    let is_drill = |job: Option<&str>| !job.is_some_and(|job| job.starts_with(child::REHEARSAL));
+    let pods = seen
+        .all_pods(Component::Drill)
+        .filter(|(_, child, pod)| born <= child.created && is_drill(pod.job.as_deref()));
     let reported = pods.filter_map(|(_, child, pod)| {
         let at = Time(child.created?);
         match report::drill(pod) {

@@ -1,13 +1,13 @@
 //! Brings one workload, its pods and their status to what the script says.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context, Result};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
         batch::v1::Job,
-        core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodTemplateSpec},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -16,12 +16,17 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
 };
+use operator::{
+    names::{self, Component, child},
+    tenant::entitlement::{self, Access, Entitlement},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
     Outcome, Script, Workload,
     agenda::Item,
+    management::{Owner, Ports, Told},
     status::{self, Lifetime},
 };
 use crate::toolchain::cache::content_hash;
@@ -29,26 +34,33 @@ use crate::toolchain::cache::content_hash;
 pub(super) struct Settle {
     pub(super) client: Client,
     pub(super) script: Arc<Script>,
+    pub(super) ports: Ports,
 }
 
 impl Settle {
     async fn deployment(&self, object: &Deployment) -> Result<()> {
         let Some(spec) = &object.spec else { return Ok(()) };
-        let Some(outcome) = self.outcome(Workload::Deployment, object) else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::Deployment, object, Some(&spec.template)) else {
+            return Ok(());
+        };
+        // A new template means new pods; the old ones stay until the new ones are ready.
+        let kept = if status::works(&outcome) { 0 } else { spec.replicas.unwrap_or(1) };
         let replicas = replicas(spec.replicas, &outcome);
-        // A new template means new pods.
         let revision = revision(&spec.template)?;
         let names = (0..replicas).map(|index| format!("{}-{revision}-{index}", object.name_any()));
-        self.pods(object, &spec.template, names.collect(), Lifetime::ForEver, &outcome).await?;
-        self.status(object, status::deployment(object.metadata.generation, replicas, &outcome)).await
+        let names = names.collect();
+        let old = self.pods(object, &spec.template, names, Lifetime::ForEver, &outcome, kept).await?;
+        self.status(object, status::deployment(object.metadata.generation, replicas, old, &outcome)).await
     }
 
     async fn stateful_set(&self, object: &StatefulSet) -> Result<()> {
         let Some(spec) = &object.spec else { return Ok(()) };
-        let Some(outcome) = self.outcome(Workload::StatefulSet, object) else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::StatefulSet, object, Some(&spec.template)) else {
+            return Ok(());
+        };
         let replicas = replicas(spec.replicas, &outcome);
         let names = (0..replicas).map(|index| format!("{}-{index}", object.name_any()));
-        self.pods(object, &spec.template, names.collect(), Lifetime::ForEver, &outcome).await?;
+        self.pods(object, &spec.template, names.collect(), Lifetime::ForEver, &outcome, 0).await?;
         let revision = format!("{}-{}", object.name_any(), revision(&spec.template)?);
         let status = status::stateful_set(object.metadata.generation, replicas, &revision, &outcome);
         self.status(object, status).await
@@ -56,7 +68,7 @@ impl Settle {
 
     async fn job(&self, object: &Job) -> Result<()> {
         let Some(spec) = &object.spec else { return Ok(()) };
-        let Some(outcome) = self.outcome(Workload::Job, object) else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::Job, object, Some(&spec.template)) else { return Ok(()) };
         let conditions = object.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
         let over = conditions.filter(|condition| condition.status == "True").count() > 0;
         // The end of a Job is final, and a suspended one has not begun.
@@ -65,12 +77,14 @@ impl Settle {
         }
         let replicas = replicas(Some(1), &outcome);
         let names = (0..replicas).map(|index| format!("{}-{index}", object.name_any()));
-        self.pods(object, &spec.template, names.collect(), Lifetime::ToItsEnd, &outcome).await?;
+        self.pods(object, &spec.template, names.collect(), Lifetime::ToItsEnd, &outcome, 0).await?;
         self.status(object, status::job(&json!(object.metadata.creation_timestamp), &outcome)).await
     }
 
     async fn claim(&self, object: &PersistentVolumeClaim) -> Result<()> {
-        let Some(outcome) = self.outcome(Workload::PersistentVolumeClaim, object) else { return Ok(()) };
+        let Some(outcome) = self.outcome(Workload::PersistentVolumeClaim, object, None) else {
+            return Ok(());
+        };
         let bound = object.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
         // A bound claim stays bound; what may still change is its size.
         if !status::works(&outcome) && !bound {
@@ -86,10 +100,14 @@ impl Settle {
     pub(super) async fn look_at(&self, item: &Item) -> Result<()> {
         let Item { workload, namespace, name } = item;
         match workload {
-            Workload::Deployment => match self.get(namespace, name).await? {
-                Some(object) => self.deployment(&object).await,
-                None => Ok(()),
-            },
+            Workload::Deployment => {
+                if let Some(object) = self.get(namespace, name).await? {
+                    return self.deployment(&object).await;
+                }
+                let owner = Owner { namespace: namespace.clone(), name: name.clone() };
+                self.ports.retain(&owner, |_| false);
+                Ok(())
+            }
             Workload::StatefulSet => match self.get(namespace, name).await? {
                 Some(object) => self.stateful_set(&object).await,
                 None => Ok(()),
@@ -106,12 +124,20 @@ impl Settle {
     }
 
     /// What the script says of an object; nothing when the object is on its way out.
-    fn outcome(&self, workload: Workload, object: &impl Resource) -> Option<Outcome> {
-        if object.meta().deletion_timestamp.is_some() {
+    fn outcome(
+        &self,
+        workload: Workload,
+        object: &impl Resource,
+        template: Option<&PodTemplateSpec>,
+    ) -> Option<Outcome> {
+        let ObjectMeta { deletion_timestamp, namespace, name, .. } = object.meta();
+        if deletion_timestamp.is_some() {
             return None;
         }
-        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-        Some(self.script.outcome(workload, namespace, object.meta().name.as_deref().unwrap_or_default()))
+        let container = template.and_then(|template| template.spec.as_ref()?.containers.first());
+        let image = container.and_then(|container| container.image.as_deref()).unwrap_or_default();
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        Some(self.script.outcome(workload, &text(namespace), &text(name), image))
     }
 
     async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>>
@@ -121,7 +147,8 @@ impl Settle {
         Ok(Api::<K>::namespaced(self.client.clone(), namespace).get_opt(name).await?)
     }
 
-    /// Makes exactly these pods of a workload, with the status that the outcome gives them.
+    /// Makes exactly these pods of a workload, with the status that the outcome gives them. Of those of another template that
+    /// are ready, so many at most are kept; returns how many there are.
     async fn pods<K>(
         &self,
         owner: &K,
@@ -129,7 +156,8 @@ impl Settle {
         names: Vec<String>,
         lifetime: Lifetime,
         outcome: &Outcome,
-    ) -> Result<()>
+        kept: i32,
+    ) -> Result<i32>
     where
         K: Resource<DynamicType = ()>,
     {
@@ -146,9 +174,16 @@ impl Settle {
             }
         }
         let revision = revision(template)?;
+        let (mut left, mut old) = (Vec::new(), 0);
         for (name, pod) in &present {
             let outdated = pod.annotations().get(REVISION) != Some(&revision);
-            if pod.metadata.deletion_timestamp.is_none() && (!names.contains(name) || outdated) {
+            if pod.metadata.deletion_timestamp.is_some() || (names.contains(name) && !outdated) {
+                continue;
+            }
+            if outdated && old < kept && status::is_ready(pod) {
+                old += 1;
+                left.extend(pod.uid());
+            } else {
                 api.delete(name, &DeleteParams::default()).await?;
             }
         }
@@ -162,11 +197,44 @@ impl Settle {
                 }
             };
             if pod.metadata.deletion_timestamp.is_none() {
-                let status = status::pod(&pod, lifetime, outcome);
+                let address = self.address(owner, &pod, outcome).await?;
+                let status = status::pod(&pod, lifetime, outcome, address);
                 self.status(&pod, status).await?;
+                left.extend(pod.uid());
             }
         }
-        Ok(())
+        self.ports.retain(&owner_of(owner), |pod| left.iter().any(|uid| uid == pod));
+        Ok(old)
+    }
+
+    /// The address of a pod. At that of a pod of the CRM that works, it can be scraped.
+    async fn address<K>(&self, owner: &K, pod: &Pod, outcome: &Outcome) -> Result<Ipv4Addr>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        if pod.labels().get(names::COMPONENT_LABEL).is_none_or(|part| part != Component::Crm.as_str()) {
+            return Ok(status::NOBODYS_ADDRESS);
+        }
+        let uid = pod.uid().context("pods have a uid")?;
+        if !status::works(outcome) {
+            return Ok(self.ports.close(&owner_of(owner), &uid));
+        }
+        let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+        let image = container.and_then(|container| container.image.as_deref()).unwrap_or_default();
+        let told = Told { traffic: self.script.traffic(image), read_only: self.is_read_only(pod).await? };
+        self.ports.open(&owner_of(owner), &uid, told)
+    }
+
+    /// What a pod of the CRM makes of its annotation, and before it has one, of the file that it was born with.
+    async fn is_read_only(&self, pod: &Pod) -> Result<bool> {
+        let mut told = pod.annotations().get(names::ENTITLEMENT_ANNOTATION).cloned();
+        if told.is_none() {
+            let namespace = pod.namespace().unwrap_or_default();
+            let file = self.get::<ConfigMap>(&namespace, child::ENTITLEMENT).await?;
+            told = file.and_then(|file| file.data?.remove(entitlement::FILE));
+        }
+        let told = told.as_deref().and_then(Entitlement::parse);
+        Ok(told.is_none_or(|told| told.content.state == Access::ReadOnly))
     }
 
     /// Writes the status of an object, unless it says so already.
@@ -187,6 +255,11 @@ impl Settle {
         api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await?;
         Ok(())
     }
+}
+
+fn owner_of<K: Resource<DynamicType = ()>>(owner: &K) -> Owner {
+    let ObjectMeta { namespace, name, .. } = owner.meta().clone();
+    Owner { namespace: namespace.unwrap_or_default(), name: name.unwrap_or_default() }
 }
 
 /// Annotation on our pods that stands for the template they were made from.

@@ -1,12 +1,14 @@
 //! Pure: what the status of pods and workloads looks like for each outcome.
 
+use std::net::Ipv4Addr;
+
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use serde_json::{Value, json};
 
 use super::Outcome;
 
-/// An address of a pod; nobody connects to it.
-const POD_ADDRESS: &str = "198.18.64.1";
+/// The address of all pods to which nobody connects.
+pub(super) const NOBODYS_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 64, 1);
 
 /// How far a pod that runs to its end, or for ever, has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub(super) enum Lifetime {
 }
 
 /// The status of a pod.
-pub(super) fn pod(pod: &Pod, lifetime: Lifetime, outcome: &Outcome) -> Value {
+pub(super) fn pod(pod: &Pod, lifetime: Lifetime, outcome: &Outcome, address: Ipv4Addr) -> Value {
     let spec = pod.spec.clone().unwrap_or_default();
     let born = json!(pod.metadata.creation_timestamp);
     let (phase, ready) = match (outcome, lifetime) {
@@ -33,8 +35,8 @@ pub(super) fn pod(pod: &Pod, lifetime: Lifetime, outcome: &Outcome) -> Value {
     json!({
         "phase": phase,
         "startTime": born,
-        "podIP": POD_ADDRESS,
-        "podIPs": [{"ip": POD_ADDRESS}],
+        "podIP": address,
+        "podIPs": [{"ip": address}],
         "conditions": [
             condition("PodScheduled", true),
             condition("Initialized", phase != "Pending"),
@@ -120,22 +122,23 @@ fn terminated(code: i32, message: &str, at: &Value) -> Value {
     }})
 }
 
-/// The status of a Deployment.
-pub(super) fn deployment(generation: Option<i64>, replicas: i32, outcome: &Outcome) -> Value {
-    let ready = if works(outcome) { replicas } else { 0 };
-    let available = if ready == replicas {
+/// The status of a Deployment of which so many pods of an earlier template are left.
+pub(super) fn deployment(generation: Option<i64>, replicas: i32, old: i32, outcome: &Outcome) -> Value {
+    let new = if works(outcome) { replicas } else { 0 };
+    let ready = new + old;
+    let available = if replicas <= ready {
         ("True", "MinimumReplicasAvailable")
     } else {
         ("False", "MinimumReplicasUnavailable")
     };
-    let progress = if ready == replicas { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" };
+    let progress = if new == replicas { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" };
     json!({
         "observedGeneration": generation,
-        "replicas": replicas,
+        "replicas": replicas + old,
         "updatedReplicas": replicas,
         "readyReplicas": ready,
         "availableReplicas": ready,
-        "unavailableReplicas": replicas - ready,
+        "unavailableReplicas": replicas - new,
         "conditions": [
             {"type": "Available", "status": available.0, "reason": available.1, "message": ""},
             {"type": "Progressing", "status": "True", "reason": progress, "message": ""},
@@ -188,6 +191,12 @@ pub(super) fn job(born: &Value, outcome: &Outcome) -> Value {
         Outcome::Waits { .. } => json!({"startTime": born, "active": 1, "ready": 0}),
         Outcome::Nothing => json!({}),
     }
+}
+
+/// Whether a pod says that it is ready.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 pub(super) fn works(outcome: &Outcome) -> bool {
@@ -249,10 +258,10 @@ mod tests {
         };
         let object = Pod { spec: Some(spec), ..Pod::default() };
         let outcome = Outcome::Exits { code: 1, message: "no".into() };
-        let status = pod(&object, Lifetime::ToItsEnd, &outcome);
+        let status = pod(&object, Lifetime::ToItsEnd, &outcome, NOBODYS_ADDRESS);
         assert_eq!(status["phase"], "Failed");
         assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["message"], "no");
-        let status = pod(&object, Lifetime::ForEver, &outcome);
+        let status = pod(&object, Lifetime::ForEver, &outcome, NOBODYS_ADDRESS);
         assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
     }
 }

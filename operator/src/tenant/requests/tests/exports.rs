@@ -208,12 +208,12 @@ async fn wherever_it_fails_the_end_is_the_same() {
         let path = status(&world, "one")["path"].clone();
         (counts, (left, complete(&world, "one"), path, replicas(&world, DATABASE)))
     };
-    let (counts, expected) = run(None).await;
+    let (counts, expected) = Box::pin(run(None)).await;
     assert_eq!(expected.1, is("True", "Exported"));
     for (round, count) in (0..).zip(counts) {
         for number in 0..count {
             for failure in [Failure::Before, Failure::After] {
-                let (_, end) = run(Some((number, failure, round))).await;
+                let (_, end) = Box::pin(run(Some((number, failure, round)))).await;
                 assert_eq!(end, expected, "request {number} of round {round}, {failure:?}");
             }
         }

@@ -1,0 +1,258 @@
+//! Releases that reach the customers on a real cluster while they work: good ones that nobody notices, and bad ones that harm one.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    fleet::{Crm, Installed, small_tenant},
+    host::wait::{Look, Wait},
+    images::TestRelease,
+};
+use futures::future::try_join_all;
+use jiff::SignedDuration;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use operator::api::{Channel, Release, Tenant, UpgradeStatus, UpgradeStep, conditions};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::{
+    READY, beside_others, owner,
+    restores::{found, signed_in, write_on},
+    visitors::Visitors,
+};
+
+/// From a changed line until the last tenant has baked, on a machine that does other things as well.
+const ROLLED_OUT: Duration = Duration::from_mins(8);
+/// From the detection of a failure until the release before serves again.
+const UNDONE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Tenants of a channel of their own; the first is the first wave.
+struct Fleet {
+    installed: Installed,
+    channel: &'static str,
+    tenants: Vec<&'static str>,
+}
+
+impl Fleet {
+    async fn start(installed: &Installed, channel: &'static str, tenants: &[&'static str]) -> Result<Self> {
+        let client = installed.client().await?;
+        let spec = json!({
+            "apiVersion": "tenantry.dev/v1alpha1", "kind": "Channel", "metadata": {"name": channel},
+            "spec": {"release": installed.release, "rollout": {
+                "waves": [{"name": "first", "tenants": {"matchLabels": {"tier": "own"}}}],
+                "bake": "15s", "rehearse": "FirstWave",
+            }},
+        });
+        let params = PatchParams::apply("e2e").force();
+        Api::<Channel>::all(client.clone()).patch(channel, &params, &Patch::Apply(&spec)).await?;
+        for (number, name) in tenants.iter().enumerate() {
+            let mut tenant = small_tenant(name, &installed.release);
+            (tenant.spec.channel, tenant.spec.release) = (Some(channel.to_owned()), None);
+            let tier = if number == 0 { "own" } else { "all" };
+            tenant.metadata.labels = Some([("tier".to_owned(), tier.to_owned())].into());
+            installed.apply(&tenant).await?;
+        }
+        try_join_all(tenants.iter().map(|name| installed.wait_ready(name, READY))).await?;
+        Ok(Self { installed: installed.clone(), channel, tenants: tenants.to_vec() })
+    }
+
+    /// The changed line.
+    async fn wants(&self, release: &str) -> Result<()> {
+        let channels: Api<Channel> = Api::all(self.installed.client().await?);
+        let patch = json!({"spec": {"release": release}});
+        channels.patch(self.channel, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    async fn release(&self, release: TestRelease, change: impl FnOnce(&mut Release)) -> Result<String> {
+        let mut release = self.installed.test_release(release)?;
+        change(&mut release);
+        let releases: Api<Release> = Api::all(self.installed.client().await?);
+        let params = PatchParams::apply("e2e").force();
+        releases.patch(&release.name_any(), &params, &Patch::Apply(&release)).await?;
+        Ok(release.name_any())
+    }
+
+    /// Waits until the channel says that of its present spec.
+    async fn until(&self, type_: &str, status: &str) -> Result<Channel> {
+        let channels: Api<Channel> = Api::all(self.installed.client().await?);
+        let tenants: Api<Tenant> = Api::all(self.installed.client().await?);
+        Wait::new(format!("channel {} to be {type_}={status}", self.channel), ROLLED_OUT)
+            .until(async || {
+                let channel = channels.get(self.channel).await?;
+                let all = channel.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+                let found = conditions::find(&all, type_).filter(|condition| {
+                    condition.status == status && condition.observed_generation == channel.metadata.generation
+                });
+                if found.is_some() {
+                    return Ok(Look::Done(channel));
+                }
+                let mut seen = Vec::new();
+                for name in &self.tenants {
+                    let status = tenants.get(name).await?.status.unwrap_or_default();
+                    seen.push(format!("{name}: {:?} {:?}", status.release, status.upgrade));
+                }
+                Ok(Look::NotYet(format!("{all:?}, {seen:?}")))
+            })
+            .await
+    }
+
+    /// Waits until a tenant has gone back, and says what it says of that.
+    async fn undone(&self, name: &str) -> Result<UpgradeStatus> {
+        let is_failed = |tenant: &Tenant| {
+            let upgrade = tenant.status.as_ref().and_then(|status| status.upgrade.as_ref());
+            upgrade.is_some_and(|upgrade| upgrade.step == UpgradeStep::Failed)
+        };
+        let waited = self.installed.wait(name, "to have gone back", ROLLED_OUT, is_failed).await?;
+        waited.tenant.status.and_then(|status| status.upgrade).context("it says what failed")
+    }
+
+    /// What each tenant runs.
+    async fn run(&self) -> Result<Vec<String>> {
+        let tenants: Api<Tenant> = Api::all(self.installed.client().await?);
+        let mut all = Vec::new();
+        for name in &self.tenants {
+            let status = tenants.get(name).await?.status.unwrap_or_default();
+            all.push(status.release.unwrap_or_default());
+        }
+        Ok(all)
+    }
+
+    /// Twenty requests a second at each of these.
+    async fn visitors(&self, tenants: &[&str]) -> Result<Visitors> {
+        let mut customers = Vec::new();
+        for name in tenants {
+            let crm = owner(&self.installed, name).await?;
+            customers.extend([crm.clone(), crm]);
+        }
+        Ok(Visitors::start(customers))
+    }
+
+    async fn end(self) -> Result<()> {
+        for name in &self.tenants {
+            self.installed.begin_deletion(name).await?;
+        }
+        Ok(())
+    }
+}
+
+fn reason(upgrade: &UpgradeStatus) -> &str {
+    upgrade.last_failure.as_ref().map_or("", |failure| failure.reason.as_str())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what happened when is measured by this machine's clock, which the cluster has too"
+)]
+fn since(upgrade: &UpgradeStatus) -> SignedDuration {
+    let at = upgrade.last_failure.as_ref().map(|failure| failure.at.0).unwrap_or_default();
+    jiff::Timestamp::now().duration_since(at)
+}
+
+async fn company(crm: &Crm, name: &str) -> Result<()> {
+    let reply = crm.send(Method::POST, "/companies", Some(json!({"name": name}))).await?;
+    ensure!(reply.status == StatusCode::CREATED, "{reply:?}");
+    Ok(())
+}
+
+/// How many companies there are of that name.
+async fn companies(crm: &Crm, name: &str) -> Result<usize> {
+    let reply = crm.send(Method::GET, &format!("/companies?q={name}"), None).await?;
+    ensure!(reply.status == StatusCode::OK, "{reply:?}");
+    Ok(reply.body["items"].as_array().map_or(0, Vec::len))
+}
+
+#[tokio::test]
+async fn a_good_release_reaches_all_and_nobody_notices_and_bad_ones_harm_nobody_but_the_first() -> Result<()>
+{
+    let (installed, _turn) = beside_others().await?;
+    let fleet = Fleet::start(&installed, "rolling", &["rolls-1", "rolls-2", "rolls-3"]).await?;
+    let good = fleet.release(TestRelease::Expands, |_| ()).await?;
+    let visitors = fleet.visitors(&fleet.tenants).await?;
+    fleet.wants(&good).await?;
+    fleet.until("UpToDate", "True").await?;
+    println!("a good release: {}", visitors.end().await?);
+    assert_eq!(fleet.run().await?, [good.as_str(); 3]);
+
+    let first = owner(&installed, "rolls-1").await?;
+    company(&first, "unmigratable").await?;
+    let others = fleet.visitors(&["rolls-2", "rolls-3"]).await?;
+    for (release, expected) in [
+        (TestRelease::MigrationFails, "RehearsalFailed"),
+        (TestRelease::Crashes, "CrashLooping"),
+        (TestRelease::Errors, "TooManyErrors"),
+        (TestRelease::Slow, "TooSlow"),
+    ] {
+        let bad = fleet.release(release, |_| ()).await?;
+        // Somebody has to use it for it to be seen; that some of this fails is what it is about.
+        let at_work = fleet.visitors(&["rolls-1"]).await?;
+        fleet.wants(&bad).await?;
+        let upgrade = fleet.undone("rolls-1").await?;
+        let (took, said) = (since(&upgrade), reason(&upgrade));
+        ensure!(said == expected, "{release:?}: {upgrade:?}");
+        ensure!(took <= UNDONE, "{release:?} was undone {took:#} after it was found out");
+        let served = at_work.go_home().await?;
+        println!("{release:?}: {said}, undone {took:#} after it was found out; of its customers, {served}");
+        fleet.until("Halted", "True").await?;
+        assert_eq!(fleet.run().await?, [good.as_str(); 3], "{release:?} touched nobody else");
+        assert_eq!(companies(&first, "unmigratable").await?, 1, "nothing is lost");
+        ensure!(upgrade.lost.is_none(), "{upgrade:?}");
+    }
+    println!("the others, meanwhile: {}", others.end().await?);
+    fleet.end().await
+}
+
+#[tokio::test]
+async fn a_release_from_which_only_a_backup_leads_back_loses_what_it_says_and_nothing_else() -> Result<()> {
+    let (installed, _turn) = beside_others().await?;
+    let fleet = Fleet::start(&installed, "one-way", &["one-way"]).await?;
+    // Nobody writes from the backup until it serves, and it never does.
+    let crashes = fleet.release(TestRelease::Crashes, one_way).await?;
+    let (stop, writer) = write_on(owner(&installed, "one-way").await?);
+    fleet.wants(&crashes).await?;
+    let upgrade = fleet.undone("one-way").await?;
+    stop.send_replace(true);
+    let written = writer.await?;
+    ensure!(reason(&upgrade) == "CrashLooping" && upgrade.lost.is_none(), "{upgrade:?}");
+    installed.wait_ready("one-way", READY).await?;
+    let kept = found(&signed_in(&installed, "one-way").await?, &written).await?;
+    ensure!(!kept.is_empty() && kept.iter().all(|kept| *kept), "what was acknowledged is there: {kept:?}");
+
+    // This one serves for a while, and then it does not.
+    let errors = fleet.release(TestRelease::Errors, one_way).await?;
+    let (stop, writer) = write_on(signed_in(&installed, "one-way").await?);
+    fleet.wants(&errors).await?;
+    let upgrade = fleet.undone("one-way").await?;
+    stop.send_replace(true);
+    let written = writer.await?;
+    ensure!(reason(&upgrade) == "TooManyErrors", "{upgrade:?}");
+    let lost = upgrade.lost.clone().with_context(|| format!("{upgrade:?}"))?;
+    installed.wait_ready("one-way", READY).await?;
+    let kept = found(&signed_in(&installed, "one-way").await?, &written).await?;
+    let gone: Vec<_> =
+        written.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(written, _)| written).collect();
+    ensure!(!gone.is_empty(), "it answered for a while, so something must have been written: {lost:?}");
+    for record in &gone {
+        // The status has whole seconds.
+        let second = Duration::from_secs(1);
+        ensure!(lost.from.0 <= record.acknowledged && record.sent <= lost.to.0 + second, "{lost:?}");
+    }
+    println!("of {} records {} were lost, all of them in {lost:?}", written.len(), gone.len());
+
+    // And this one is as it should be.
+    let contracts = fleet.release(TestRelease::Contracts, |_| ()).await?;
+    fleet.wants(&contracts).await?;
+    fleet.until("UpToDate", "True").await?;
+    company(&signed_in(&installed, "one-way").await?, "after").await?;
+    assert_eq!(fleet.run().await?, [contracts]);
+    fleet.end().await
+}
+
+/// The same image, of which it is said that the app before cannot work on its schema.
+fn one_way(release: &mut Release) {
+    release.metadata.name = Some(format!("{}-one-way", release.name_any()));
+    release.spec.schema.min_app_schema = Some(release.spec.schema.version);
+}

@@ -1,0 +1,177 @@
+//! Rollouts: `Channel.spec.release` reaches the tenants in waves.
+//!
+//! One task looks at all channels whenever a channel or a tenant has changed. It only tells a tenant which release is wanted
+//! (`status.targetRelease`) and what its channel says of it (`UpToDate`); the way from one release to the next is the tenant's own
+//! (`tenant/upgrade.rs`). Whose turn it is follows from what the tenants say, so nothing is kept in memory.
+
+pub mod member;
+pub mod report;
+pub mod turn;
+pub mod waves;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+
+use crate::{
+    api::{Channel, ChannelStatus, Release, Tenant, conditions},
+    cluster::{Error, write::Told},
+    rollout::{
+        turn::{Limits, Member, Stage, Turn, turn},
+        waves::{Fleet, Waves},
+    },
+    tenant::Context,
+};
+
+/// Brings every channel and its tenants a step further. What fails for one keeps none of the others; the first failure is returned.
+pub async fn settle(ctx: &Context) -> Result<(), Error> {
+    let mut channels = ctx.channels.state();
+    channels.sort_by_key(|channel| channel.name_any());
+    let (mut members, mut done) = (BTreeMap::<String, Vec<Arc<Tenant>>>::new(), Ok(()));
+    for tenant in ctx.tenants.state() {
+        match &tenant.spec.channel {
+            Some(channel) => members.entry(channel.clone()).or_default().push(ctx.freshest(tenant)),
+            None if was_told(&tenant) => done = done.and(write(ctx, &tenant, &Told::default(), None).await),
+            None => (),
+        }
+    }
+    for channel in &channels {
+        let mut members = members.remove(&channel.name_any()).unwrap_or_default();
+        members.sort_by_key(|tenant| tenant.name_any());
+        done = done.and(roll_out(ctx, channel, &members).await);
+    }
+    done
+}
+
+async fn roll_out(ctx: &Context, channel: &Channel, members: &[Arc<Tenant>]) -> Result<(), Error> {
+    let waves = match usable(ctx, channel) {
+        Ok(waves) => waves,
+        Err(message) => {
+            return say(ctx, channel, &report::unusable(channel, &message, (ctx.now)())).await;
+        }
+    };
+    let (turn, staged) = look(channel, &waves, members, (ctx.now)());
+    let mut done = Ok(());
+    for (tenant, member) in members.iter().zip(&staged) {
+        done = done.and(tell(ctx, channel, &waves, &turn, tenant, member).await);
+    }
+    let status = report::channel_status(channel, &waves, &turn, members, (ctx.now)());
+    done.and(say(ctx, channel, &status).await)
+}
+
+/// The waves of a channel whose release is there; otherwise why nothing can be done.
+fn usable(ctx: &Context, channel: &Channel) -> Result<Waves, String> {
+    let release = &channel.spec.release;
+    if ctx.releases.get(&ObjectRef::new(release)).is_none() {
+        let why = match ctx.malformed.get::<Release>(release) {
+            Some(malformed) => format!("cannot be read: {}", malformed.cause),
+            None => "does not exist: make it, or set spec.release to another one".to_owned(),
+        };
+        return Err(format!("no tenant is upgraded: Release {release:?} {why}"));
+    }
+    Waves::of(&channel.name_any(), &channel.spec.rollout)
+        .map_err(|invalid| format!("no tenant is upgraded: {invalid}"))
+}
+
+/// Whose turn it is, and how far each is.
+fn look<'a>(
+    channel: &'a Channel,
+    waves: &Waves,
+    members: &'a [Arc<Tenant>],
+    now: Timestamp,
+) -> (Turn, Vec<Member<'a>>) {
+    let rollout = &channel.spec.rollout;
+    let release = channel.spec.release.as_str();
+    let labels: Vec<_> = members.iter().map(|tenant| (tenant.name_any(), tenant.labels())).collect();
+    let fleet: Fleet<'_> = labels.iter().map(|(name, labels)| (name.as_str(), *labels)).collect();
+    let assigned = waves.assign(&fleet);
+    let staged: Vec<Member<'a>> = members
+        .iter()
+        .map(|tenant| {
+            let name = tenant.metadata.name.as_deref().unwrap_or_default();
+            let wave = assigned.get(name).copied().unwrap_or_default();
+            let is_open = member::is_open(tenant, channel, now);
+            Member { name, wave, stage: member::stage(tenant, release), is_open }
+        })
+        .collect();
+    let approvals = rollout.approvals.iter().filter(|approval| approval.release == release);
+    let limits = Limits {
+        parallel: usize::try_from(rollout.max_parallel).unwrap_or_default(),
+        failures: usize::try_from(rollout.max_failures).unwrap_or_default(),
+        paused: channel.spec.paused,
+        approved: approvals.map(|approval| approval.wave.as_str()).collect(),
+    };
+    (turn(waves, &staged, &limits), staged)
+}
+
+/// Tells a tenant what its channel wants of it, if that is news.
+async fn tell(
+    ctx: &Context,
+    channel: &Channel,
+    waves: &Waves,
+    turn: &Turn,
+    tenant: &Arc<Tenant>,
+    member: &Member<'_>,
+) -> Result<(), Error> {
+    let release = channel.spec.release.as_str();
+    let settled = channel.status.as_ref().and_then(|status| status.settled_release.as_deref());
+    let goes = turn.go.iter().any(|name| name == member.name);
+    let now = (ctx.now)();
+    let told = told(tenant);
+    let target = member::target(tenant, release, settled.unwrap_or(release), goes, now).or(told.release);
+    let wave = waves.name(member.wave);
+    let tells = Told { release: target, wave: Some(wave) };
+    // What it is told and what is said of it are one write, and each wakes the tenant.
+    let stage = if goes { Stage::Upgrading } else { member.stage };
+    let condition = report::tenant_condition(tenant, &channel.name_any(), release, wave, stage, now);
+    if told == tells && said(tenant) == condition.as_ref() {
+        return Ok(());
+    }
+    if told.release != target {
+        tracing::info!(tenant = member.name, release = target, wave, "the channel tells a release");
+    }
+    write(ctx, tenant, &tells, condition.as_ref()).await
+}
+
+/// What its channel told it.
+fn told(tenant: &Tenant) -> Told<'_> {
+    let Some(status) = &tenant.status else { return Told::default() };
+    Told { release: status.target_release.as_deref(), wave: status.target_wave.as_deref() }
+}
+
+/// What its channel said of it.
+fn said(tenant: &Tenant) -> Option<&Condition> {
+    conditions::find(&tenant.status.as_ref()?.conditions, conditions::UP_TO_DATE)
+}
+
+/// Whether it had a channel. One that has none is told nothing.
+fn was_told(tenant: &Tenant) -> bool {
+    told(tenant) != Told::default() || said(tenant).is_some()
+}
+
+async fn write(
+    ctx: &Context,
+    tenant: &Tenant,
+    told: &Told<'_>,
+    condition: Option<&Condition>,
+) -> Result<(), Error> {
+    match ctx.cluster.apply_rollout(tenant, told, condition).await {
+        Ok(live) => ctx.remember(live),
+        // It has changed or gone since; the news of that is on its way and starts this again.
+        Err(error) if error.is_conflict() || error.is_not_found() => (),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+async fn say(ctx: &Context, channel: &Channel, status: &ChannelStatus) -> Result<(), Error> {
+    if channel.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    match ctx.cluster.apply_channel_status(channel, status).await {
+        Err(error) if !(error.is_conflict() || error.is_not_found()) => Err(error),
+        _ => Ok(()),
+    }
+}
