@@ -142,7 +142,7 @@ async fn what_the_schema_can_refuse_it_refuses() -> Result<()> {
     let too_long = refused(|object| object["metadata"]["name"] = json!("a".repeat(41))).await;
     assert!(too_long.contains("at most 40 characters"), "{too_long}");
     let no_release = refused(|object| object["spec"]["release"] = Value::Null).await;
-    assert!(no_release.contains("set spec.release"), "{no_release}");
+    assert!(no_release.contains("or spec.release to that of a Release"), "{no_release}");
     let reserved = refused(|object| object["metadata"]["name"] = json!("www")).await;
     assert!(reserved.contains("reserved"), "{reserved}");
     let host = refused(|object| object["spec"]["hosts"] = json!([{"name": "https://a.example"}])).await;
