@@ -252,7 +252,7 @@ async fn remove_superseded(
         let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);
         delete.await.map_err(Error::Cluster)?;
     }
-    if let Some((job, uid)) = upgrade::unwanted(course, seen) {
+    for (job, uid) in upgrade::unwanted(course, seen) {
         let delete = ctx.cluster.delete::<Job>(&tenant.namespace, job, uid);
         delete.await.map_err(Error::Cluster)?;
     }

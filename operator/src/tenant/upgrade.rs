@@ -221,12 +221,22 @@ pub fn wanted(tenant: &Tenant, recorded: &NamespaceFacts) -> Option<String> {
     told.or_else(under_way).or_else(|| recorded.release.clone())
 }
 
-/// Jobs that have given up long enough ago to be made again: names and uids.
-pub fn unwanted<'a>(course: &Course, seen: &'a Snapshot) -> Option<(&'a str, &'a Uid)> {
-    let work = course.upgrade.as_ref()?.work.as_ref()?;
-    let (Work::BackUp(attempt) | Work::Rehearse { attempt, .. }) = work else { return None };
-    let job = seen.of_kind(Kind::Job).find(|(key, job)| *key.name == *attempt.job && !job.deleting)?;
-    (attempt.step == Step::Discard).then_some((job.0.name.as_str(), &job.1.uid))
+/// Jobs whose result is recorded, and those that have given up long enough ago to be made again: names and uids. One that has failed
+/// for good stays for its log; Kubernetes removes it after a day.
+pub fn unwanted<'a>(course: &Course, seen: &'a Snapshot) -> Vec<(&'a str, &'a Uid)> {
+    let at_work = course.upgrade.as_ref().and_then(|upgrade| match &upgrade.work {
+        Some(Work::BackUp(attempt) | Work::Rehearse { attempt, .. }) => Some(attempt),
+        _ => None,
+    });
+    let ours = |name: &str| name.starts_with(child::UPGRADE_BACKUP) || name.starts_with(child::REHEARSAL);
+    let is_over = |name: &str| match at_work {
+        Some(attempt) if attempt.job == name => attempt.step == Step::Discard,
+        _ => seen.job(name).and_then(|job| job.finished.as_ref()).is_some_and(|finished| finished.succeeded),
+    };
+    seen.of_kind(Kind::Job)
+        .filter(|(key, job)| ours(&key.name) && !job.deleting && is_over(&key.name))
+        .map(|(key, job)| (key.name.as_str(), &job.uid))
+        .collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
         course::{self, Course},
         entitlement,
         observe::Observed,
+        upgrade,
         validate::ValidTenant,
     },
 };
@@ -40,7 +41,8 @@ pub(in crate::tenant) fn is_at_rest(
     let is_unwanted = unwanted(seen, &PRUNED, &wanted(tenant, &children)).next().is_some()
         || !course::superseded(tenant, course, seen).is_empty()
         || !bootstrap::unwanted(course.bootstrap.as_ref(), seen).is_empty()
-        || !closing::unwanted(course.closing.as_ref(), seen).is_empty();
+        || !closing::unwanted(course.closing.as_ref(), seen).is_empty()
+        || !upgrade::unwanted(course, seen).is_empty();
     if is_unwanted {
         return Ok(false);
     }
