@@ -127,7 +127,7 @@ fn without_revision(pod: &str) -> String {
 
 /// Whether the name of a Job ends in a hash over a time or a uid.
 fn is_named_by_hash(job: &str) -> bool {
-    [child::BACKUP, child::RESTORE].iter().any(|part| job.starts_with(&format!("{part}-")))
+    [child::BACKUP, child::RESTORE, child::REHEARSAL].iter().any(|part| job.starts_with(&format!("{part}-")))
 }
 
 /// A name without the hash at its end, which differs from tenant to tenant or from time to time.
