@@ -19,7 +19,7 @@ use kube::{
 use operator::api::{Channel, Release, Tenant, UpgradeStep};
 use serde_json::{Value, json};
 
-use crate::lab::{DEADLINE, Lab, OPERATOR, condition, release, tenant};
+use crate::lab::{Lab, OPERATOR, condition, release, tenant};
 
 /// Until a fleet is made, on a busy machine.
 const MADE: Duration = Duration::from_mins(2);
@@ -125,7 +125,7 @@ fn all_run(count: usize, release: &str) -> impl Fn(&Channel, &[Tenant]) -> bool 
 
 /// Waits until channel and tenants are so, and returns the tenants.
 async fn until(lab: &Lab, what: &str, holds: impl Fn(&Channel, &[Tenant]) -> bool) -> Result<Vec<Tenant>> {
-    until_within(DEADLINE, lab, what, holds).await
+    until_within(MADE, lab, what, holds).await
 }
 
 async fn until_within(
