@@ -164,6 +164,8 @@ fn another(field: &Field, right: &Value) -> Option<Value> {
         Value::String(text) if text.chars().all(|c| c.is_ascii_lowercase() || "-0123456789".contains(c)) => {
             Some(json!(format!("{text}2")))
         }
+        // Versions and times of day have no letters.
+        Value::String(text) if mutations::other_case(text) == *text => Some(json!(text.replace('0', "1"))),
         Value::String(text) => Some(json!(mutations::other_case(text))),
         Value::Number(number) => number.as_i64().map(|number| json!(number + 1)),
         Value::Bool(value) => Some(json!(!value)),
