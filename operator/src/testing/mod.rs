@@ -3,6 +3,7 @@
 pub(crate) mod children;
 pub(crate) mod fake_api;
 pub(crate) mod fixtures;
+pub(crate) mod nodes;
 pub(crate) mod world;
 
 pub(crate) use children::*;

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    net::IpAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -42,8 +40,12 @@ use crate::{
     },
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
-    tenant::{self, Context, Error, first_look::Looked, hosts::Ledger, requests::Requests, vitals::Ask},
-    testing::{fake_api::FakeApi, plan, release, settings, store, tenant as acme},
+    tenant::{self, Context, Error, first_look::Looked, hosts::Ledger, requests::Requests},
+    testing::{
+        fake_api::FakeApi,
+        nodes::{Pods, component_of, metrics_text, pod_of, report_of},
+        plan, release, settings, store, tenant as acme,
+    },
 };
 
 pub(crate) const TENANT: &str = "/apis/tenantry.dev/v1alpha1/tenants/acme";
@@ -51,10 +53,6 @@ pub(crate) const NAMESPACE: &str = "/api/v1/namespaces/tenant-acme";
 pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/tenant-acme/deployments/crm";
 pub(crate) const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/statefulsets/database";
 const CLAIM: &str = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
-/// The backup that every Job of the world makes.
-pub(crate) const BACKUP: &str = "19700101T000000Z-ab12cd";
-/// But for the one that comes before an upgrade.
-pub(crate) const UPGRADE_BACKUP: &str = "19700101T000000Z-up12cd";
 const PODS: &str = "/api/v1/namespaces/tenant-acme/pods";
 
 /// A world with one Tenant, its plan and its release, in which nothing has happened yet.
@@ -395,45 +393,6 @@ impl World {
     }
 }
 
-fn component_of(object: &Value) -> String {
-    object["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or_default().to_owned()
-}
-
-/// What the pods of a Job report when all goes well.
-fn report_of(job: &Value) -> Option<Value> {
-    let name = job["metadata"]["name"].as_str().unwrap_or_default();
-    let args = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
-    let asked =
-        args.into_iter().flatten().filter_map(Value::as_str).find_map(|arg| arg.strip_prefix("--backup="));
-    let asked = asked.filter(|backup| backup.len() == BACKUP.len());
-    match component_of(job).as_str() {
-        "migrate" => {
-            // Release r3 brings the second version of the schema.
-            let image =
-                job["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-            let version = if image.ends_with(&hex::encode("r3")) { 2 } else { 1 };
-            Some(json!({"code": "Migrated", "schemaVersion": version}))
-        }
-        "backup" => Some(json!({
-            "code": "BackedUp", "backup": if name.starts_with("backup-upgrade") { UPGRADE_BACKUP } else { BACKUP }, "createdAt": "1970-01-01T00:00:00Z", "size": 4096,
-            "schemaVersion": 1,
-        })),
-        "drill" => Some(json!({
-            "code": "Drilled", "backup": asked.unwrap_or(BACKUP), "createdAt": "1970-01-01T00:00:00Z", "restoredIn": 1, "rows": 2,
-            "schemaVersion": 1,
-        })),
-        "export" => Some(json!({
-            "code": "Delivered", "export": BACKUP, "store": "main", "createdAt": "1970-01-01T00:00:00Z", "rows": 7, "schemaVersion": 1,
-            "size": 5000, "sha256": "a".repeat(64), "sumsSha256": "b".repeat(64),
-        })),
-        "restore" => Some(json!({
-            "code": "Restored", "backup": asked.unwrap_or("19691231T000000Z-cd34ef"), "createdAt": "1969-12-31T00:00:00Z", "rows": 7,
-            "schemaVersion": 1, "restoredIn": 2,
-        })),
-        _ => None,
-    }
-}
-
 /// What a new list of a kind of ours would bring.
 fn relist<K>(writer: &mut Writer<K>, objects: &BTreeMap<String, Value>)
 where
@@ -445,39 +404,4 @@ where
         writer.apply_watcher_event(&watcher::Event::InitApply(object));
     }
     writer.apply_watcher_event(&watcher::Event::InitDone);
-}
-
-/// The metrics of a CRM that has answered so many requests, so many of them with an error, each within 5 ms.
-pub(crate) fn metrics_text(requests: u64, errors: u64, is_read_only: bool) -> String {
-    let fine = requests - errors;
-    let read_only = u8::from(is_read_only);
-    format!(
-        "crm_http_requests_total{{method=\"GET\",route=\"/\",status=\"200\"}} {fine}\n\
-         crm_http_requests_total{{method=\"GET\",route=\"/\",status=\"500\"}} {errors}\n\
-         crm_http_request_duration_seconds_bucket{{route=\"/\",le=\"0.005\"}} {requests}\n\
-         crm_http_request_duration_seconds_bucket{{route=\"/\",le=\"+Inf\"}} {requests}\n\
-         crm_http_changes_in_flight 0\n\
-         crm_read_only {read_only}\n"
-    )
-}
-
-/// Pods that all say the same.
-struct Pods(Arc<Mutex<Option<String>>>);
-
-impl Ask for Pods {
-    fn metrics<'a>(&'a self, _: IpAddr) -> Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>> {
-        let said = self.0.lock().unwrap().clone();
-        Box::pin(async move { said })
-    }
-}
-
-fn pod_of(component: &str, number: i64, status: &Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "name": format!("{component}-{number}"), "namespace": "tenant-acme",
-            "labels": {"tenantry.dev/tenant": "acme", "app.kubernetes.io/component": component},
-        },
-        "status": status,
-    })
 }

@@ -7,7 +7,8 @@ use crate::{
     api::conditions,
     testing::{
         fake_api::Call,
-        world::{BACKUP, NAMESPACE, TENANT, World},
+        nodes::BACKUP,
+        world::{NAMESPACE, TENANT, World},
     },
 };
 

@@ -6,7 +6,7 @@ use crate::{
     rollout,
     testing::{
         channel,
-        world::{UPGRADE_BACKUP, metrics_text},
+        nodes::{UPGRADE_BACKUP, metrics_text},
     },
 };
 

@@ -1,7 +1,7 @@
 //! Tenants that are stopped or removed: what is made before, and what is left.
 
 use super::*;
-use crate::testing::world::BACKUP;
+use crate::testing::nodes::BACKUP;
 
 const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/statefulsets/database";
 const IDENTITY: &str = "/api/v1/namespaces/tenant-acme/secrets/backup-identity";
