@@ -49,14 +49,20 @@ impl Visitors {
     ///
     /// # Errors
     /// When a request failed.
-    pub(crate) async fn end(mut self) -> Result<Served> {
+    pub(crate) async fn end(self) -> Result<Served> {
+        let all = self.go_home().await?;
+        ensure!(all.failures.is_empty(), "customers noticed: {:#?}", all.failures);
+        Ok(all)
+    }
+
+    /// Sends them home, whatever they have seen.
+    pub(crate) async fn go_home(mut self) -> Result<Served> {
         self.stop.send_replace(true);
         let mut all = Served::default();
         while let Some(served) = self.tasks.join_next().await {
             let served = served.context("a customer gave up")?;
             all.add(served);
         }
-        ensure!(all.failures.is_empty(), "customers noticed: {:#?}", all.failures);
         Ok(all)
     }
 }

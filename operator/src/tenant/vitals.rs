@@ -71,7 +71,7 @@ impl Vitals {
         if usual + MORE_ERRORS < self.error_rate() {
             let Self { requests, errors, .. } = self;
             let message = format!(
-                "{errors} of {requests} requests to the new release failed; before, it were {:.0} in a hundred",
+                "{errors} of {requests} requests to the new release failed; to the one before, {:.0} in a hundred",
                 usual * 100.0
             );
             return Some(("TooManyErrors", message));
@@ -81,8 +81,9 @@ impl Vitals {
         let is_slow = self.p95.is_none_or(slow);
         is_slow.then(|| {
             let now = self.p95.map_or("longer than is measured".to_owned(), |p95| format!("up to {p95} s"));
-            let message =
-                format!("95 of 100 requests to the new release take {now}; before, it were up to {usual} s");
+            let message = format!(
+                "95 of 100 requests to the new release take {now}; to the one before, up to {usual} s"
+            );
             ("TooSlow", message)
         })
     }
