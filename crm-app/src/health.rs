@@ -1,12 +1,6 @@
 //! The second port: `/livez`, `/readyz`, `/metrics`.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -19,21 +13,11 @@ use axum::{
 use crate::{
     app::App,
     db::{schema, user},
+    leaving::Leaving,
 };
 
 /// A probe must not wait for a database that hangs.
 const LONGEST_CHECK: Duration = Duration::from_millis(800);
-
-/// Whether the process wants requests: set when it starts to go.
-#[derive(Clone, Default)]
-pub struct Leaving(Arc<AtomicBool>);
-
-impl Leaving {
-    /// From now on `/readyz` says no.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Whether requests can be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +67,7 @@ pub async fn check(app: &App) -> Result<(), NotReady> {
 }
 
 async fn readyz(State((app, leaving)): State<(App, Leaving)>) -> Response {
-    let ready = if leaving.0.load(Ordering::Relaxed) { Err(NotReady::Leaving) } else { check(&app).await };
+    let ready = if leaving.has_begun() { Err(NotReady::Leaving) } else { check(&app).await };
     match ready {
         Ok(()) => "ok".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()).into_response(),

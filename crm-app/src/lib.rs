@@ -7,7 +7,7 @@
 //! - [`domain`]: rules without input or output; [`db`]: the only room with SQL;
 //! - [`auth`]: who is asking; [`api`]: JSON under `/api/v1`; [`assets`]: the front end;
 //! - [`backup`]: backups, taken and restored; [`exchange`]: data on their way out;
-//! - [`entitlement`]: what the tenant may do; [`health`], [`metrics`], [`telemetry`]: how it is watched;
+//! - [`entitlement`]: what the tenant may do; [`leaving`]: how the process ends; [`health`], [`metrics`], [`telemetry`]: how it is watched;
 //! - [`clock`], [`random`]: time and chance;
 //! - `test_release`: not in products, but in releases that only tests run.
 
@@ -26,6 +26,7 @@ pub mod error;
 pub mod exchange;
 pub mod health;
 pub mod http;
+pub mod leaving;
 pub mod metrics;
 pub mod random;
 pub mod telemetry;

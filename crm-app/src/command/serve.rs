@@ -1,9 +1,9 @@
-//! `crm-app serve`: listens at once, is ready when the database is, ends in order.
+//! `crm-app serve`: listens at once, is ready when the database is, ends in order; at once when it is told to a second time.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{housekeeping, stop};
@@ -16,7 +16,8 @@ use crate::{
     db::{self, Login},
     entitlement,
     exchange::download::{Origin, PATIENCE, Source},
-    health::{self, Leaving, NotReady},
+    health::{self, NotReady},
+    leaving::{self, LINGER, Leaving},
     metrics::Metrics,
 };
 
@@ -57,7 +58,8 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
         "serve.listening"
     );
     let management = answer(management, health::router(app.clone(), leaving.clone()), stopping.clone());
-    let application = answer(application, app::router(app.clone()), stopping);
+    let router = app::router(app.clone()).layer(from_fn_with_state(leaving.clone(), leaving::last_answers));
+    let application = answer(application, router, stopping);
     let waiting = tokio::spawn(wait_until_ready(app.clone()));
     let sweeping = tokio::spawn(housekeeping::run(app.clone()));
     let following = tokio::spawn(db::follow_password(app.db.clone(), new_login, args.database));
@@ -65,6 +67,10 @@ pub async fn run(args: args::Serve) -> anyhow::Result<()> {
     stop::told().await?;
     tracing::info!("serve.stopping");
     leaving.begin();
+    tokio::select! {
+        () = tokio::time::sleep(LINGER) => {}
+        told = stop::told() => told?,
+    }
     waiting.abort();
     sweeping.abort();
     following.abort();

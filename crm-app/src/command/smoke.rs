@@ -30,7 +30,8 @@ use crate::{
     domain::user::{Role, Status},
     entitlement::{Entitlement, State},
     exchange::download::{PATIENCE, Source},
-    health::{self, Leaving},
+    health,
+    leaving::Leaving,
     metrics::Metrics,
 };
 

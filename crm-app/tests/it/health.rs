@@ -2,17 +2,19 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use crm_app::{
     app::{self, App},
-    health::{self, Leaving},
+    health,
+    leaving::{LINGER, Leaving},
 };
 
-use crate::{app::TestApp, client::Client, database::Database};
+use crate::{app::TestApp, client::Client, database::Database, door::WITHIN};
 
 #[tokio::test]
 async fn ready_means_that_somebody_can_sign_in() {
@@ -99,13 +101,21 @@ impl Drop for Process {
     }
 }
 
-/// Reads the log up to a line with this word.
-fn wait_for(word: &str, log: &mut Vec<String>, lines: &mut impl Iterator<Item = String>) {
+/// Reads the log up to a line with this word, and gives that.
+fn wait_for(word: &str, log: &mut Vec<String>, lines: &mut impl Iterator<Item = String>) -> String {
     let found = lines.by_ref().find(|line| {
         log.push(line.clone());
         line.contains(word)
     });
-    assert!(found.is_some(), "the log ended without {word}: {log:#?}");
+    found.unwrap_or_else(|| panic!("the log ended without {word}: {log:#?}"))
+}
+
+/// The front page by HTTP/1.1, which keeps connections unless told otherwise: the answer's head.
+fn front_page(stream: &TcpStream) -> String {
+    let mut writing = stream;
+    writing.write_all(b"HEAD / HTTP/1.1\r\nhost: acme.crm.localhost\r\n\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap);
+    lines.take_while(|line| !line.is_empty()).fold(String::new(), |head, line| head + &line + "\n")
 }
 
 /// The real program, against a database that is not there yet.
@@ -136,12 +146,27 @@ async fn the_process_listens_at_once_and_ends_in_order() {
     let mut process = Process(child.unwrap());
     let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut log = Vec::new();
-    wait_for("serve.listening", &mut log, &mut lines);
+    let listening = wait_for("serve.listening", &mut log, &mut lines);
+    let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
+    let address = listening["application"].as_str().unwrap();
+    let (used, unused) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+    for stream in [&used, &unused] {
+        stream.set_read_timeout(Some(WITHIN)).unwrap();
+        assert!(!front_page(stream).contains("connection: close"));
+    }
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     wait_for("serve.waits", &mut log, &mut lines);
     let id = process.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let stopping = Instant::now();
     wait_for("serve.stopping", &mut log, &mut lines);
+    for stream in [&used, &TcpStream::connect(address).unwrap()] {
+        let head = front_page(stream);
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("connection: close"), "{head}");
+    }
+    // Whoever has not been told so is not hung up on while the gateway may still use what it keeps open.
+    assert_eq!((&unused).read(&mut [0]).unwrap(), 0);
+    assert!(LINGER <= stopping.elapsed(), "{:?}", stopping.elapsed());
     log.extend(lines);
     assert!(process.0.wait().unwrap().success());
     for line in &log {

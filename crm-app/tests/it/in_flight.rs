@@ -1,9 +1,6 @@
 //! Changes that are being made are counted for whoever has to know that nobody makes any more.
 
-use crm_app::{
-    entitlement::State,
-    health::{self, Leaving},
-};
+use crm_app::{entitlement::State, health, leaving::Leaving};
 use serde_json::json;
 use tokio::time::timeout;
 

@@ -32,9 +32,11 @@ use super::{
     limits::Limits,
 };
 
-/// Unused connections to one tenant that are kept, and for how long.
+/// Unused connections to one tenant that are kept.
 const IDLE_CONNECTIONS: usize = 32;
-const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// For how long they are kept: for a shorter time than a CRM that ends goes on listening to them (`crm-app/src/leaving.rs`), so that no
+/// request meets a connection that is being closed.
+const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waiting time between attempts to connect: the first one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

@@ -1,16 +1,19 @@
 //! Tenants that are not there, hang up, are silent, or have too much to do.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use http::Response;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Notify};
 
 use crate::support::{
-    TestBody, edge, eventually, listener, nobody, read_until, reflect, route, serve_tenant, tenant, text,
-    with, within,
+    TestBody, edge, eventually, listener, nobody, read_all, read_until, reflect, route, serve_tenant, tenant,
+    text, with, within,
 };
 
 #[tokio::test]
@@ -151,6 +154,24 @@ async fn one_hanging_tenant_leaves_the_others_their_places() {
         });
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 200));
     assert_eq!(edge.metric("requests_total{result=\"busy\",tenant=\"slow\"}").await, 1);
+}
+
+/// A CRM that ends goes on listening for five seconds (`crm-app/src/leaving.rs`) and then closes what nobody has used in them.
+#[tokio::test]
+async fn an_unused_connection_is_given_up_before_a_tenant_that_ends_would_close_it() {
+    let edge = edge(&[]).await;
+    let listener = listener().await;
+    edge.route(&[route("acme.example", "acme", listener.local_addr().unwrap())]);
+    let (answer, idle) = tokio::join!(edge.get("acme.example", "/"), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        let answered = Instant::now();
+        assert_eq!(read_all(&mut stream).await, "");
+        answered.elapsed()
+    });
+    assert_eq!(answer.status, 200);
+    assert!(idle < Duration::from_secs(5), "{idle:?}");
 }
 
 #[tokio::test]
