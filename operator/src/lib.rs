@@ -26,7 +26,7 @@ mod testing;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-pub use process::controllers::run;
+pub use process::controllers::{run, run_by};
 
 /// A definition as it stands in `crds/`.
 pub fn definition_yaml(definition: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {

@@ -51,6 +51,8 @@ pub const OLDEST_DATABASE: &str = "tenantry.dev/oldest-database-generation";
 pub const SWITCHED_AT: &str = "tenantry.dev/switched-at";
 /// Annotation on a Namespace: the upgrade that is under way or failed, as JSON.
 pub const UPGRADE: &str = "tenantry.dev/upgrade";
+/// Annotation on a Namespace: what is in the tenant's pods besides release and database, as JSON.
+pub const POD_SETTINGS: &str = "tenantry.dev/pod-settings";
 /// Annotation on a Tenant: each new value lets an upgrade that failed begin again.
 pub const RETRY: &str = "tenantry.dev/retry";
 /// The name of the wave that takes what is left, when no wave of a Channel does.
@@ -327,7 +329,7 @@ pub fn http_route(index: usize) -> String {
 }
 
 /// Eight hexadecimal digits that differ when any part differs.
-fn short_hash(parts: &[&str]) -> String {
+pub(crate) fn short_hash(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part.len().to_be_bytes());

@@ -22,6 +22,7 @@ use kube::{
 use operator::{
     api::{BackupStore, Plan, Release, Tenant},
     args::{Cli, Command, RunArgs},
+    process::controllers::Clock,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -32,6 +33,12 @@ pub(crate) const NAMESPACE: &str = "tenant-acme";
 
 /// Long enough for a busy machine; a test that passes takes far less.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// This machine's clock.
+#[expect(clippy::disallowed_methods, reason = "a test has no other place where the clock is read")]
+pub(crate) fn clock() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
 
 /// Everything that a test of the operator needs.
 pub(crate) struct Lab {
@@ -82,6 +89,15 @@ impl Lab {
         operator.stop().await?;
         let operator = Running::as_installed(&control_plane).await?;
         Ok(Self { control_plane, client, break_glass, nodes, operator })
+    }
+
+    /// The same with an operator that has another clock.
+    pub(crate) async fn start_by_clock(now: Clock) -> Result<Self> {
+        let control_plane = ControlPlane::start().await?;
+        helm::install(control_plane.kubeconfig(), &json!({}), Pods::Leave).await?;
+        let client = control_plane.client_as_service_account("tenantry-system", "tenantry-operator").await?;
+        let operator = Running::start_by(now, client, settings(&free_address()?)?).await?;
+        Self::over(control_plane, operator).await
     }
 
     async fn over(control_plane: ControlPlane, operator: Running) -> Result<Self> {
@@ -201,7 +217,7 @@ impl Running {
         let mut settings = settings(&free_address()?)?;
         settings.leader_election = true;
         settings.identity = Some(replica.to_owned());
-        Self::start_by(client_named(control_plane, replica).await?, settings).await
+        Self::start_by(clock, client_named(control_plane, replica).await?, settings).await
     }
 
     /// Like [`Self::start`], with the arguments that the chart gave it.
@@ -213,13 +229,13 @@ impl Running {
 
     async fn start_with(control_plane: &ControlPlane, settings: RunArgs) -> Result<Self> {
         let client = control_plane.client_as_service_account("tenantry-system", "tenantry-operator").await?;
-        Self::start_by(client, settings).await
+        Self::start_by(clock, client, settings).await
     }
 
-    async fn start_by(client: Client, settings: RunArgs) -> Result<Self> {
+    async fn start_by(now: Clock, client: Client, settings: RunArgs) -> Result<Self> {
         let listen = settings.listen.to_string();
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(operator::run(client, settings, async move {
+        let task = tokio::spawn(operator::run_by(now, client, settings, async move {
             // A dropped sender stops it as well.
             let _ = stopped.await;
         }));

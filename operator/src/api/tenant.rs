@@ -311,6 +311,12 @@ pub struct TenantStatus {
     /// The wave of the channel that the tenant is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_wave: Option<String>,
+    /// What is in its pods of its plan and of the operator, once they answer with it: a word that stands for these settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_settings: Option<String>,
+    /// The settings of its pods that the tenant's channel lets it take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_pod_settings: Option<String>,
     /// The way to another release: while it is under way, and after it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<UpgradeStatus>,

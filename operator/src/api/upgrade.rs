@@ -18,6 +18,9 @@ pub struct UpgradeStatus {
     pub step: UpgradeStep,
     /// When it began.
     pub started_at: Time,
+    /// How often it was tried, this time included.
+    #[serde(default = "one")]
+    pub attempts: i32,
     /// What must be so before it goes on, until it has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -93,4 +96,8 @@ pub struct UpgradeFailure {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
+}
+
+fn one() -> i32 {
+    1
 }

@@ -107,6 +107,8 @@ pub struct NamespaceFacts {
     pub migrated: Option<String>,
     /// Annotation: the upgrade that is under way or failed.
     pub upgrade: Option<String>,
+    /// Annotation: what is in its pods besides release and database.
+    pub pod_settings: Option<String>,
     /// Annotation: the public key of the tenant's backups.
     pub backup_recipient: Option<String>,
     /// Annotation: the backups that the tenant's Jobs may read besides their own.
@@ -235,6 +237,7 @@ impl ChildKind for Namespace {
             schema_version: annotation(names::SCHEMA_VERSION).and_then(|version| version.parse().ok()),
             migrated: annotation(names::MIGRATED),
             upgrade: annotation(names::UPGRADE),
+            pod_settings: annotation(names::POD_SETTINGS),
             backup_recipient: annotation(names::BACKUP_RECIPIENT),
             restore_from: annotation(names::RESTORE_FROM),
             restored_from: annotation(names::RESTORED_FROM),

@@ -38,6 +38,8 @@ pub struct Told<'a> {
     pub release: Option<&'a str>,
     /// The wave that it is in.
     pub wave: Option<&'a str>,
+    /// The settings of its pods that it may take.
+    pub pods: Option<&'a str>,
 }
 
 /// What an apply did.
@@ -224,6 +226,9 @@ impl Cluster {
         }
         if let Some(wave) = told.wave {
             status["targetWave"] = json!(wave);
+        }
+        if let Some(pods) = told.pods {
+            status["targetPodSettings"] = json!(pods);
         }
         // With the uid, it never lands on a re-made object of the same name.
         let patch = json!({

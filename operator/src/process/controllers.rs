@@ -41,8 +41,9 @@ use crate::{
         self, Context,
         first_look::Looked,
         hosts::Ledger,
+        pods::TEMPLATE_REVISION,
         requests::{self, Requests},
-        vitals::{Ask, Http},
+        vitals::Http,
     },
     tombstones,
 };
@@ -70,6 +71,9 @@ pub enum Error {
 /// What is under way on the fleet as a whole is a few requests.
 const FINISH: Duration = Duration::from_secs(10);
 
+/// Tells the time.
+pub type Clock = fn() -> jiff::Timestamp;
+
 /// The clock of the process.
 #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
 fn now() -> jiff::Timestamp {
@@ -90,6 +94,16 @@ pub async fn run(
     settings: RunArgs,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    run_by(now, client, settings, shutdown).await
+}
+
+/// The same by another clock, for tests of what happens at a certain time.
+pub async fn run_by(
+    now: Clock,
+    client: Client,
+    settings: RunArgs,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
     let listener =
         health::bind(settings.listen).await.map_err(|error| Error::Listen(settings.listen, error))?;
@@ -103,10 +117,10 @@ pub async fn run(
     let me = settings.identity.clone().unwrap_or_else(random_name);
     loop {
         let leadership = tokio::select! {
-            leadership = elected(&client, &settings, &me, &vitals) => leadership,
+            leadership = elected(now, &client, &settings, &me, &vitals) => leadership,
             () = shutdown.clone() => break,
         };
-        match serve_term(&client, &settings, &vitals, leadership, shutdown.clone()).await? {
+        match serve_term(now, &client, &settings, &vitals, leadership, shutdown.clone()).await? {
             TermEnd::Shutdown => break,
             TermEnd::Lost(lost) => tracing::warn!(error = %lost, "lost the lease, standing by"),
         }
@@ -126,6 +140,7 @@ enum TermEnd {
 
 /// Works for as long as the lease is held, or until `shutdown` resolves.
 async fn serve_term(
+    now: Clock,
     client: &Client,
     settings: &RunArgs,
     vitals: &OperatorVitals,
@@ -136,7 +151,7 @@ async fn serve_term(
     let term = leadership.as_ref().map(Leadership::term);
     let cluster = Cluster::new(client.clone(), vitals.metrics.clone()).during(term);
     tokio::select! {
-        done = work(cluster, settings.clone(), vitals, shutdown) => done?,
+        done = work(now, cluster, settings.clone(), vitals, shutdown) => done?,
         // Dropping the work stops its watches and reconciles, and nobody waits for what they had asked for.
         lost = lost(leadership.as_mut()) => return Ok(TermEnd::Lost(lost)),
     }
@@ -148,6 +163,7 @@ async fn serve_term(
 
 /// Waits for the lease, if there is to be one. A standby is ready: it can take over.
 async fn elected(
+    now: Clock,
     client: &Client,
     settings: &RunArgs,
     me: &str,
@@ -169,6 +185,7 @@ async fn lost(leadership: Option<&mut Leadership>) -> Lost {
 
 /// Watches and reconciles until `shutdown` resolves; then nothing of it is under way any more.
 async fn work(
+    now: Clock,
     cluster: Cluster,
     settings: RunArgs,
     vitals: &OperatorVitals,
@@ -191,8 +208,7 @@ async fn work(
         () = shutdown.clone() => return Ok(()),
     };
     let concurrency = settings.concurrency;
-    let ask = Box::new(Http::new().map_err(Error::Client)?);
-    let ctx = Arc::new(context(cluster, settings, &bell, ours, &recorded, vitals.metrics.clone(), ask));
+    let ctx = Arc::new(context(now, cluster, settings, &bell, ours, &recorded, vitals.metrics.clone())?);
     let finish = CancellationToken::new();
     let mut fleet_work = spawn_fleet_work(&ctx, &bell, &finish);
     vitals.be_ready();
@@ -218,16 +234,16 @@ async fn work(
 }
 
 fn context(
+    now: Clock,
     cluster: Cluster,
     settings: RunArgs,
     bell: &Bell,
     ours: Ours,
     recorded: &RouteTable,
     metrics: Arc<Metrics>,
-    ask: Box<dyn Ask>,
-) -> Context {
+) -> Result<Context, Error> {
     let fleet = malformed::fleet(&ours.tenants, &ours.malformed);
-    Context {
+    Ok(Context {
         hosts: Ledger::new(&settings.base_domain, granted_hosts(fleet, recorded)).into(),
         cluster,
         tenants: ours.tenants,
@@ -244,11 +260,12 @@ fn context(
         metrics,
         now,
         random,
-        ask,
+        template_revision: TEMPLATE_REVISION,
+        ask: Box::new(Http::new().map_err(Error::Client)?),
         written: std::sync::Mutex::default(),
         looked: Looked::default(),
         settings,
-    }
+    })
 }
 
 async fn wait_for_caches(children: Vec<watch::Receiver<bool>>, ours: &Ours) -> Result<(), Error> {
@@ -303,18 +320,16 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
         async move {
             let fleet = malformed::fleet(&ctx.tenants, &ctx.malformed);
             ctx.forget_all_but(&fleet.iter().map(|tenant| tenant.name_any()).collect());
-            match ctx.settings.routing.kind {
-                Routing::Builtin => {
-                    table.write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics, Instant::now()).await
-                }
-                Routing::Ingress | Routing::HttpRoute => Ok(()),
+            if ctx.settings.routing.kind == Routing::Builtin {
+                table.write(&ctx.cluster, &ctx.settings, &fleet, &ctx.metrics, Instant::now()).await?;
             }
+            Ok::<_, routes::Error>(None)
         }
     }));
     let (this, changed) = (ctx.clone(), bell.references.clone());
     tasks.spawn(settle::keep("references", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
-        async move { references::settle(&ctx).await }
+        async move { references::settle(&ctx).await.map(|()| None) }
     }));
     let (this, changed) = (ctx.clone(), bell.channels.clone());
     tasks.spawn(settle::keep("channels", changed, finish.clone(), random_jitter, move || {
@@ -324,20 +339,20 @@ fn spawn_fleet_work(ctx: &Arc<Context>, bell: &Bell, finish: &CancellationToken)
     let (this, changed) = (ctx.clone(), bell.requests.clone());
     tasks.spawn(settle::keep("requests", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
-        async move { requests::settle_orphans(&ctx).await }
+        async move { requests::settle_orphans(&ctx).await.map(|()| None) }
     }));
     let (this, changed) = (ctx.clone(), bell.tombstones.clone());
     tasks.spawn(settle::keep("tombstones", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
         async move {
             let keys = &ctx.settings.keys_namespace;
-            tombstones::settle(&ctx.cluster, &ctx.tombstones, keys, (ctx.now)()).await
+            tombstones::settle(&ctx.cluster, &ctx.tombstones, keys, (ctx.now)()).await.map(|()| None)
         }
     }));
     let (this, changed) = (ctx.clone(), bell.malformed.clone());
     tasks.spawn(settle::keep("malformed objects", changed, finish.clone(), random_jitter, move || {
         let ctx = this.clone();
-        async move { malformed::report(&ctx).await }
+        async move { malformed::report(&ctx).await.map(|()| None) }
     }));
     tasks
 }

@@ -10,8 +10,8 @@ use crate::process::backoff::Backoff;
 /// Looked at this often even when nothing seems to change.
 const RESYNC: Duration = Duration::from_mins(5);
 
-/// Runs `work` now and after every change, until `stop` is set; a run under way is finished. Changes during a run lead to
-/// one more run.
+/// Runs `work` now, after every change, and when it says that time alone makes a difference, until `stop` is set; a run under way is
+/// finished. Changes during a run lead to one more run.
 pub async fn keep<F, E>(
     what: &'static str,
     changed: Arc<Notify>,
@@ -19,15 +19,15 @@ pub async fn keep<F, E>(
     jitter: fn() -> f64,
     mut work: impl FnMut() -> F,
 ) where
-    F: Future<Output = Result<(), E>>,
+    F: Future<Output = Result<Option<Duration>, E>>,
     E: Display,
 {
     let backoff = Backoff::new(jitter);
     loop {
         let wait = match work().await {
-            Ok(()) => {
+            Ok(next) => {
                 backoff.reset(what);
-                RESYNC
+                next.map_or(RESYNC, |next| next.min(RESYNC))
             }
             Err(error) => {
                 let wait = backoff.next(what);

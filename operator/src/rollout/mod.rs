@@ -9,7 +9,11 @@ pub mod report;
 pub mod turn;
 pub mod waves;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -22,14 +26,16 @@ use crate::{
         turn::{Limits, Member, Stage, Turn, turn},
         waves::{Fleet, Waves},
     },
-    tenant::Context,
+    tenant::{Context, pods::PodSettings},
 };
 
-/// Brings every channel and its tenants a step further. What fails for one keeps none of the others; the first failure is returned.
-pub async fn settle(ctx: &Context) -> Result<(), Error> {
+/// Brings every channel and its tenants a step further, and says when a maintenance window opens for which somebody waits. What fails for
+/// one keeps none of the others; the first failure is returned.
+pub async fn settle(ctx: &Context) -> Result<Option<Duration>, Error> {
     let mut channels = ctx.channels.state();
     channels.sort_by_key(|channel| channel.name_any());
-    let (mut members, mut done) = (BTreeMap::<String, Vec<Arc<Tenant>>>::new(), Ok(()));
+    let mut members = BTreeMap::<String, Vec<Arc<Tenant>>>::new();
+    let (mut done, mut next) = (Ok(()), None);
     for tenant in ctx.tenants.state() {
         match &tenant.spec.channel {
             Some(channel) => members.entry(channel.clone()).or_default().push(ctx.freshest(tenant)),
@@ -40,25 +46,57 @@ pub async fn settle(ctx: &Context) -> Result<(), Error> {
     for channel in &channels {
         let mut members = members.remove(&channel.name_any()).unwrap_or_default();
         members.sort_by_key(|tenant| tenant.name_any());
-        done = done.and(roll_out(ctx, channel, &members).await);
+        match roll_out(ctx, channel, &members).await {
+            Ok(opening) => next = next.into_iter().chain(opening).min(),
+            Err(error) => done = done.and(Err(error)),
+        }
     }
-    done
+    let wait =
+        |opening: Timestamp| Duration::try_from(opening.duration_since((ctx.now)())).unwrap_or_default();
+    done.map(|()| next.map(wait))
 }
 
-async fn roll_out(ctx: &Context, channel: &Channel, members: &[Arc<Tenant>]) -> Result<(), Error> {
+/// One channel; when the next maintenance window opens for which a tenant of it waits.
+async fn roll_out(
+    ctx: &Context,
+    channel: &Channel,
+    members: &[Arc<Tenant>],
+) -> Result<Option<Timestamp>, Error> {
     let waves = match usable(ctx, channel) {
         Ok(waves) => waves,
         Err(message) => {
-            return say(ctx, channel, &report::unusable(channel, &message, (ctx.now)())).await;
+            let status = report::unusable(channel, &message, (ctx.now)());
+            return say(ctx, channel, &status).await.map(|()| None);
         }
     };
-    let (turn, staged) = look(channel, &waves, members, (ctx.now)());
+    let pods = Pods::wanted(ctx, members);
+    let (turn, staged) = look(channel, &waves, members, &pods, (ctx.now)());
     let mut done = Ok(());
     for (tenant, member) in members.iter().zip(&staged) {
-        done = done.and(tell(ctx, channel, &waves, &turn, tenant, member).await);
+        done = done.and(tell(ctx, channel, &waves, &turn, tenant, member, &pods).await);
     }
     let status = report::channel_status(channel, &waves, &turn, members, (ctx.now)());
-    done.and(say(ctx, channel, &status).await)
+    done.and(say(ctx, channel, &status).await).map(|()| turn.next_opening)
+}
+
+/// What is to be in the pods of tenants besides the release, by the names of their plans.
+struct Pods(BTreeMap<String, String>);
+
+impl Pods {
+    fn wanted(ctx: &Context, members: &[Arc<Tenant>]) -> Self {
+        let names: BTreeSet<&str> = members.iter().map(|tenant| tenant.spec.plan.as_str()).collect();
+        let digests = names.into_iter().filter_map(|name| {
+            let plan = ctx.plans.get(&ObjectRef::new(name))?;
+            let settings = PodSettings::wanted(name, &plan, ctx.template_revision);
+            Some((name.to_owned(), settings.digest()))
+        });
+        Self(digests.collect())
+    }
+
+    /// Those of a tenant; `None` while its plan is not there.
+    fn of(&self, tenant: &Tenant) -> Option<&str> {
+        self.0.get(&tenant.spec.plan).map(String::as_str)
+    }
 }
 
 /// The waves of a channel whose release is there; otherwise why nothing can be done.
@@ -80,6 +118,7 @@ fn look<'a>(
     channel: &'a Channel,
     waves: &Waves,
     members: &'a [Arc<Tenant>],
+    pods: &Pods,
     now: Timestamp,
 ) -> (Turn, Vec<Member<'a>>) {
     let rollout = &channel.spec.rollout;
@@ -92,8 +131,9 @@ fn look<'a>(
         .map(|tenant| {
             let name = tenant.metadata.name.as_deref().unwrap_or_default();
             let wave = assigned.get(name).copied().unwrap_or_default();
-            let is_open = member::is_open(tenant, channel, now);
-            Member { name, wave, stage: member::stage(tenant, release), is_open }
+            let opens_at = member::opens_at(tenant, channel, now);
+            let stage = member::stage(tenant, release, pods.of(tenant), now);
+            Member { name, wave, stage, opens_at, retries: member::retries(tenant, release) }
         })
         .collect();
     let approvals = rollout.approvals.iter().filter(|approval| approval.release == release);
@@ -114,6 +154,7 @@ async fn tell(
     turn: &Turn,
     tenant: &Arc<Tenant>,
     member: &Member<'_>,
+    pods: &Pods,
 ) -> Result<(), Error> {
     let release = channel.spec.release.as_str();
     let settled = channel.status.as_ref().and_then(|status| status.settled_release.as_deref());
@@ -122,15 +163,16 @@ async fn tell(
     let told = told(tenant);
     let target = member::target(tenant, release, settled.unwrap_or(release), goes, now).or(told.release);
     let wave = waves.name(member.wave);
-    let tells = Told { release: target, wave: Some(wave) };
+    let pods = member::target_pods(tenant, pods.of(tenant), goes).or(told.pods);
+    let tells = Told { release: target, wave: Some(wave), pods };
     // What it is told and what is said of it are one write, and each wakes the tenant.
     let stage = if goes { Stage::Upgrading } else { member.stage };
     let condition = report::tenant_condition(tenant, &channel.name_any(), release, wave, stage, now);
     if told == tells && said(tenant) == condition.as_ref() {
         return Ok(());
     }
-    if told.release != target {
-        tracing::info!(tenant = member.name, release = target, wave, "the channel tells a release");
+    if told.release != target || told.pods != pods {
+        tracing::info!(tenant = member.name, release = target, wave, pods, "the channel tells a release");
     }
     write(ctx, tenant, &tells, condition.as_ref()).await
 }
@@ -138,7 +180,11 @@ async fn tell(
 /// What its channel told it.
 fn told(tenant: &Tenant) -> Told<'_> {
     let Some(status) = &tenant.status else { return Told::default() };
-    Told { release: status.target_release.as_deref(), wave: status.target_wave.as_deref() }
+    Told {
+        release: status.target_release.as_deref(),
+        wave: status.target_wave.as_deref(),
+        pods: status.target_pod_settings.as_deref(),
+    }
 }
 
 /// What its channel said of it.

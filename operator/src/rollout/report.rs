@@ -11,6 +11,7 @@ use crate::{
     },
     cluster::truncated,
     rollout::{
+        member,
         turn::{Halt, Stage, Turn},
         waves::Waves,
     },
@@ -58,7 +59,7 @@ pub fn channel_status(
         settled_release: if is_through { Some(release.clone()) } else { old.settled_release },
         wave,
         tenants: Some(turn.counts),
-        failures: failures(tenants, release),
+        failures: failures(tenants, release, now),
     }
 }
 
@@ -67,18 +68,19 @@ fn up_to_date(release: &str, turn: &Turn) -> Verdict {
     if counts.up_to_date + counts.set_aside == counts.total {
         return Verdict::yes(reasons::AS_EXPECTED, "");
     }
-    let message = format!("{} of {} tenants run release {release}", counts.up_to_date, counts.total);
+    let message =
+        format!("{} of {} tenants run release {release} as their plans say", counts.up_to_date, counts.total);
     Verdict::no(reasons::ROLLING_OUT, message)
 }
 
 fn progressing(channel: &Channel, wave: Option<&str>, turn: &Turn) -> Verdict {
     let release = &channel.spec.release;
-    let Some(wave) = wave else {
-        return Verdict::no(reasons::ROLLED_OUT, format!("release {release} has gone through all waves"));
-    };
     if turn.halt.is_some() {
         return Verdict::no(reasons::HALTED, "no further tenant is upgraded: see the condition Halted");
     }
+    let Some(wave) = wave else {
+        return Verdict::no(reasons::ROLLED_OUT, format!("release {release} has gone through all waves"));
+    };
     if channel.spec.paused {
         return Verdict::no(
             reasons::PAUSED,
@@ -94,10 +96,12 @@ fn progressing(channel: &Channel, wave: Option<&str>, turn: &Turn) -> Verdict {
         );
     }
     if turn.awaits_windows {
-        return Verdict::yes(
-            reasons::AWAITING_WINDOW,
-            format!("the other tenants of wave {wave} wait for their maintenance windows"),
+        let next = turn.next_opening.map(|next| format!("; the next one opens at {next:.0}"));
+        let message = format!(
+            "the other tenants of wave {wave} wait for their maintenance windows{}",
+            next.unwrap_or_default()
         );
+        return Verdict::yes(reasons::AWAITING_WINDOW, message);
     }
     Verdict::yes(reasons::ROLLING_OUT, format!("wave {wave} is under way"))
 }
@@ -114,7 +118,7 @@ fn halted(channel: &Channel, waves: &Waves, turn: &Turn) -> Verdict {
             reasons::TOO_MANY_FAILURES,
             format!(
                 "{} tenants failed with release {release}, and spec.rollout.maxFailures allows {}. {next}",
-                turn.counts.failed, channel.spec.rollout.max_failures
+                turn.failures, channel.spec.rollout.max_failures
             ),
         ),
         Some(Halt::NobodySucceeded { wave }) => Verdict::yes(
@@ -125,15 +129,31 @@ fn halted(channel: &Channel, waves: &Waves, turn: &Turn) -> Verdict {
 }
 
 /// Those that failed with this release, the newest first.
-fn failures(tenants: &[impl AsRef<Tenant>], release: &str) -> Vec<RolloutFailure> {
+fn failures(tenants: &[impl AsRef<Tenant>], release: &str, now: Timestamp) -> Vec<RolloutFailure> {
     let mut failures: Vec<RolloutFailure> =
-        tenants.iter().filter_map(|tenant| failure(tenant.as_ref(), release)).collect();
+        tenants.iter().filter_map(|tenant| failure(tenant.as_ref(), release, now)).collect();
     failures.sort_by(|a, b| (b.at.0, &a.tenant).cmp(&(a.at.0, &b.tenant)));
     failures.truncate(SHOWN);
     failures
 }
 
-fn failure(tenant: &Tenant, release: &str) -> Option<RolloutFailure> {
+fn failure(tenant: &Tenant, release: &str, now: Timestamp) -> Option<RolloutFailure> {
+    of_upgrade(tenant, release).or_else(|| of_pods(tenant, release, now))
+}
+
+/// One that runs the release, and whose pods do not answer with what its plan asks for.
+fn of_pods(tenant: &Tenant, release: &str, now: Timestamp) -> Option<RolloutFailure> {
+    let status = tenant.status.as_ref().filter(|status| status.release.as_deref() == Some(release))?;
+    let trouble = member::trouble_with_pods(status, now)?;
+    Some(RolloutFailure {
+        tenant: tenant.name_any(),
+        at: trouble.last_transition_time.clone(),
+        reason: trouble.reason.clone(),
+        message: truncated(&format!("changed pods do not run: {}", trouble.message), MAX_MESSAGE_BYTES),
+    })
+}
+
+fn of_upgrade(tenant: &Tenant, release: &str) -> Option<RolloutFailure> {
     let upgrade = tenant.status.as_ref()?.upgrade.as_ref().filter(|upgrade| upgrade.to == release)?;
     let is_failed =
         matches!(upgrade.step, UpgradeStep::GoingBack | UpgradeStep::Restoring | UpgradeStep::Failed);
@@ -146,6 +166,30 @@ fn failure(tenant: &Tenant, release: &str) -> Option<RolloutFailure> {
     })
 }
 
+/// Whether it runs the release and is on no way, so that only what is in its pods can be missing.
+fn is_about_pods(tenant: &Tenant, release: &str) -> bool {
+    let status = tenant.status.as_ref();
+    status.is_some_and(|status| status.upgrade.is_none() && status.release.as_deref() == Some(release))
+}
+
+/// What one says that runs the release, of the settings of its pods.
+fn of_changed_pods(tenant: &Tenant, channel: &str, wave: &str, stage: Stage, now: Timestamp) -> Verdict {
+    const WHAT: &str = "what its plan or the operator has changed in its pods";
+    match stage {
+        Stage::Done | Stage::Baking => Verdict::yes(reasons::AS_EXPECTED, ""),
+        Stage::Waiting | Stage::Busy => {
+            Verdict::no(reasons::WAITING, format!("{WHAT} comes with wave {wave} of channel {channel}"))
+        }
+        Stage::Upgrading => Verdict::no(reasons::ROLLING_OUT, format!("{WHAT} is on its way")),
+        Stage::Failed => {
+            let trouble = tenant.status.as_ref().and_then(|status| member::trouble_with_pods(status, now));
+            let why = trouble.map(|trouble| trouble.message.as_str()).unwrap_or_default();
+            Verdict::no(reasons::UPGRADE_FAILED, format!("{WHAT} does not run: {why}"))
+        }
+        Stage::Aside => Verdict::unknown(reasons::SET_ASIDE, format!("{WHAT} comes when the tenant runs")),
+    }
+}
+
 /// What a tenant says of itself and its channel.
 pub fn tenant_condition(
     tenant: &Tenant,
@@ -156,6 +200,7 @@ pub fn tenant_condition(
     now: Timestamp,
 ) -> Option<Condition> {
     let verdict = match stage {
+        _ if is_about_pods(tenant, release) => of_changed_pods(tenant, channel, wave, stage, now),
         Stage::Done => Verdict::yes(reasons::AS_EXPECTED, ""),
         Stage::Waiting | Stage::Busy => Verdict::no(
             reasons::WAITING,

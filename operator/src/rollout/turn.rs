@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use crate::{api::TenantCounts, rollout::waves::Waves};
 
 /// How far a tenant is with its channel's release.
@@ -33,8 +35,22 @@ pub struct Member<'a> {
     pub wave: usize,
     /// How far it is.
     pub stage: Stage,
-    /// Its maintenance window is open.
-    pub is_open: bool,
+    /// When its maintenance window opens; `None` if it is open.
+    pub opens_at: Option<Timestamp>,
+    /// It failed before with this release, and tries again.
+    pub retries: bool,
+}
+
+impl Member<'_> {
+    fn is_open(&self) -> bool {
+        self.opens_at.is_none()
+    }
+
+    /// It failed, and has not shown since that it can.
+    fn is_failure(&self) -> bool {
+        let tries_again = self.retries && matches!(self.stage, Stage::Upgrading | Stage::Baking);
+        tries_again || self.stage == Stage::Failed
+    }
 }
 
 /// What the channel allows.
@@ -59,10 +75,14 @@ pub struct Turn {
     pub wave: Option<usize>,
     /// Why nobody else may go, whatever happens.
     pub halt: Option<Halt>,
+    /// How many have failed, those included that try again and have not succeeded yet.
+    pub failures: usize,
     /// The wave waits for somebody's word.
     pub awaits_approval: bool,
     /// All that could go in this wave wait for their maintenance windows.
     pub awaits_windows: bool,
+    /// When the next maintenance window opens of one that waits in this wave.
+    pub next_opening: Option<Timestamp>,
     /// How many are how far.
     pub counts: TenantCounts,
 }
@@ -84,7 +104,8 @@ pub fn turn(waves: &Waves, members: &[Member<'_>], limits: &Limits<'_>) -> Turn 
     let count = |wanted: &[Stage]| members.iter().filter(|member| wanted.contains(&member.stage)).count();
     let states: Vec<WaveState> = (0..waves.count()).map(|wave| WaveState::of(wave, members)).collect();
     let wave = states.iter().position(|state| *state != WaveState::Done);
-    let halt = if limits.failures < count(&[Stage::Failed]) {
+    let failures = members.iter().filter(|member| member.is_failure()).count();
+    let halt = if limits.failures < failures {
         Some(Halt::TooManyFailures)
     } else {
         let lost = states.iter().position(|state| *state == WaveState::Lost);
@@ -99,20 +120,22 @@ pub fn turn(waves: &Waves, members: &[Member<'_>], limits: &Limits<'_>) -> Turn 
     let room = limits.parallel.saturating_sub(count(&[Stage::Upgrading]) + elsewhere);
     let room = if limits.paused || halt.is_some() || awaits_approval { 0 } else { room };
     // What has begun is brought to its end, or led elsewhere, also when the window has closed.
-    let may_go = |member: &&Member<'_>| member.is_open || member.stage == Stage::Busy;
+    let may_go = |member: &&Member<'_>| member.is_open() || member.stage == Stage::Busy;
     let next = at(Stage::Busy).chain(at(Stage::Waiting)).filter(is_of_wave).filter(may_go);
     let is_moving = |member: &Member<'_>| {
         matches!(member.stage, Stage::Busy | Stage::Upgrading | Stage::Baking)
-            || member.stage == Stage::Waiting && member.is_open
+            || member.stage == Stage::Waiting && member.is_open()
     };
-    let is_held = at(Stage::Waiting).filter(is_of_wave).any(|member| !member.is_open);
+    let is_held = at(Stage::Waiting).filter(is_of_wave).any(|member| !member.is_open());
     let awaits_windows = is_held && !members.iter().filter(is_of_wave).any(is_moving);
     Turn {
         go: next.take(room).map(|member| member.name.to_owned()).collect(),
         wave,
         halt,
+        failures,
         awaits_approval,
         awaits_windows,
+        next_opening: at(Stage::Waiting).filter(is_of_wave).filter_map(|member| member.opens_at).min(),
         counts: counts(members),
     }
 }

@@ -14,6 +14,7 @@ pub mod first_look;
 pub mod hosts;
 pub mod newest;
 pub mod observe;
+pub mod pods;
 pub mod report;
 pub mod requests;
 pub mod status;
@@ -52,7 +53,7 @@ use crate::{
         write::Applied,
     },
     malformed,
-    names::{CONFIRM_DELETE, Host, TENANT_FINALIZER},
+    names::{CONFIRM_DELETE, Host, TENANT_FINALIZER, child},
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
     tenant::{
         course::Course,
@@ -60,8 +61,10 @@ use crate::{
         hosts::{Ledger, Settlement},
         newest::Newest,
         observe::{NamespaceState, Observed},
+        pods::{Moment, PodSettings},
         requests::Requests,
         telling::{Told, write_status},
+        upgrade::Upgrade,
         validate::ValidTenant,
         vitals::Ask,
     },
@@ -112,6 +115,8 @@ pub struct Context {
     pub now: fn() -> Timestamp,
     /// A source of randomness that nobody can guess.
     pub random: fn() -> [u8; 32],
+    /// The number of the pod templates that this operator makes.
+    pub template_revision: u32,
     /// How pods are asked for their metrics.
     pub ask: Box<dyn Ask>,
     /// Statuses that we wrote and the watch has not brought back yet.
@@ -216,6 +221,7 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     let running = observed.running_release.as_ref();
     let mut course = course::decide(&valid, &observed.seen, running, (ctx.now)());
     course.upgrade = upgrade;
+    let mut valid = with_pods_in_force(tenant, ctx, valid, &course, &observed)?;
     progress.requests = requests::plan(tenant, ctx, &mut valid, &mut course, &observed);
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
@@ -260,6 +266,37 @@ fn validated(tenant: &Tenant, ctx: &Context, observed: &Observed) -> Result<Vali
     let valid = validate::validate(tenant, plan, release, observed.store.as_deref(), storage, &ctx.settings);
     let newest = Newest::of(tenant, &observed.seen, (ctx.now)());
     Ok(ValidTenant { databases, newest, bootstrap, restored_from, ..valid.map_err(Error::Invalid)? })
+}
+
+/// The tenant with those settings of its pods that are in force now.
+fn with_pods_in_force(
+    tenant: &Tenant,
+    ctx: &Context,
+    valid: ValidTenant,
+    course: &Course,
+    observed: &Observed,
+) -> Result<ValidTenant, Error> {
+    let recorded = observed.recorded.pod_settings.as_deref().and_then(PodSettings::read);
+    let wanted = PodSettings { template: ctx.template_revision, ..valid.pods.clone() };
+    let has_pods =
+        |kind, name| observed.seen.workload(kind, name).is_some_and(|workload| 0 < workload.replicas);
+    let moment = if !has_pods(Kind::StatefulSet, child::DATABASE) && !has_pods(Kind::Deployment, child::CRM) {
+        Moment::Stopped
+    } else if observed.recorded.release.as_ref() != Some(&course.running) {
+        Moment::Rolling
+    } else if course.upgrade.as_ref().is_some_and(Upgrade::is_under_way) {
+        Moment::Upgrading
+    } else {
+        Moment::Calm
+    };
+    let pods = pods::in_force(&pods::Scene {
+        recorded: recorded.as_ref(),
+        wanted: &wanted,
+        told: pods::told(tenant),
+        follows: tenant.spec.channel.is_some(),
+        moment,
+    });
+    valid.with_pods(pods).map_err(Error::Invalid)
 }
 
 /// Nothing is made before the finalizer is there, or a deletion in between would leave it behind.

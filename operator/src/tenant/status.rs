@@ -59,6 +59,7 @@ pub fn status(
     let newest = Newest::of(tenant, seen, now);
     let backup_recent = backup::recent(tenant, progress.valid.as_ref(), newest.backup.as_ref(), seen, now);
     let backup_verified = drill::verified(tenant, progress.valid.as_ref(), newest.drill.as_ref(), now);
+    let runs = database.word == Word::True && app.word == Word::True;
     let routes = diagnose::routes(seen, progress.routes_not_supported);
     let beginning = beginning::unfinished(progress, &database, seen, &namespace);
     let parts = [&database, &app, &isolated];
@@ -85,6 +86,12 @@ pub fn status(
         conditions: all,
         last_backup: newest.backup,
         last_drill: newest.drill,
+        pod_settings: progress
+            .valid
+            .as_ref()
+            .filter(|_| runs && outcome.is_ok())
+            .map(|valid| valid.pods.digest())
+            .or_else(|| old.pod_settings.clone()),
         ..facts(tenant, old, progress, outcome, recorded)
     }
 }
@@ -129,6 +136,8 @@ fn facts(
             .or_else(|| old.release.clone()),
         target_release: None,
         target_wave: None,
+        pod_settings: None,
+        target_pod_settings: None,
         upgrade: match course {
             Some(course) => course.upgrade.as_ref().and_then(|upgrade| upgrade.status(&course.running)),
             None => old.upgrade.clone(),

@@ -10,6 +10,7 @@ mod backups;
 mod bootstrap;
 mod channels;
 mod closing;
+mod pods;
 mod routes;
 mod starts;
 

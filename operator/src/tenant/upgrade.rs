@@ -221,17 +221,25 @@ pub fn wanted(tenant: &Tenant, recorded: &NamespaceFacts) -> Option<String> {
     told.or_else(under_way).or_else(|| recorded.release.clone())
 }
 
-/// Jobs whose result is recorded, and those that have given up long enough ago to be made again: names and uids. One that has failed
-/// for good stays for its log; Kubernetes removes it after a day.
+/// Jobs whose result is recorded, those of other upgrades, and those that have given up long enough ago to be made again: names and
+/// uids. One that has failed for good stays for its log until another upgrade begins.
 pub fn unwanted<'a>(course: &Course, seen: &'a Snapshot) -> Vec<(&'a str, &'a Uid)> {
     let at_work = course.upgrade.as_ref().and_then(|upgrade| match &upgrade.work {
         Some(Work::BackUp(attempt) | Work::Rehearse { attempt, .. }) => Some(attempt),
         _ => None,
     });
     let ours = |name: &str| name.starts_with(child::UPGRADE_BACKUP) || name.starts_with(child::REHEARSAL);
+    let record = course.upgrade.as_ref().and_then(|upgrade| upgrade.record.as_ref());
+    let of_this = record.map(|Record { to, started_at, .. }| {
+        [names::upgrade_backup_job(to, *started_at), names::rehearsal_job(to, *started_at)]
+    });
+    let is_of_this = |name: &str| of_this.iter().flatten().any(|job| job == name);
+    let has_succeeded = |name: &str| {
+        seen.job(name).and_then(|job| job.finished.as_ref()).is_some_and(|finished| finished.succeeded)
+    };
     let is_over = |name: &str| match at_work {
         Some(attempt) if attempt.job == name => attempt.step == Step::Discard,
-        _ => seen.job(name).and_then(|job| job.finished.as_ref()).is_some_and(|finished| finished.succeeded),
+        _ => has_succeeded(name) || !is_of_this(name),
     };
     seen.of_kind(Kind::Job)
         .filter(|(key, job)| ours(&key.name) && !job.deleting && is_over(&key.name))

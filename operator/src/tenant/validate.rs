@@ -12,7 +12,13 @@ use crate::{
     names::{self, Host, InvalidHost, InvalidName, TenantName},
     quantity::{InvalidQuantity, Quantity},
     schedule::{InvalidSchedule, Schedule},
-    tenant::{bootstrap::ValidBootstrap, databases::Databases, is_confirmed, is_deleting, newest::Newest},
+    tenant::{
+        bootstrap::ValidBootstrap,
+        databases::Databases,
+        is_confirmed, is_deleting,
+        newest::Newest,
+        pods::{PodSettings, Size, TEMPLATE_REVISION},
+    },
 };
 
 /// A tenant whose every word has been checked: nothing below this needs to check again.
@@ -46,6 +52,8 @@ pub struct ValidTenant {
     pub seats: i32,
     /// How many CRM pods serve.
     pub replicas: i32,
+    /// What is in its pods; sizes and scheduling are those of it.
+    pub pods: PodSettings,
     /// Size of a CRM pod.
     pub app: Compute,
     /// Size of the database pod.
@@ -91,6 +99,31 @@ pub struct Compute {
     pub cpu: Quantity,
     /// Requested memory, and its limit.
     pub memory: Quantity,
+}
+
+impl Compute {
+    /// Reads a size; the fields say where it stands.
+    fn of(size: &Size, [cpu, memory]: [&'static str; 2]) -> Result<Self, Invalid> {
+        let read =
+            |field, raw: &str| Quantity::parse(raw).map_err(|invalid| Invalid::Quantity(field, invalid));
+        Ok(Self { cpu: read(cpu, &size.cpu)?, memory: read(memory, &size.memory)? })
+    }
+}
+
+impl ValidTenant {
+    /// The same with these settings of its pods.
+    pub fn with_pods(self, pods: PodSettings) -> Result<Self, Invalid> {
+        Ok(Self {
+            app: Compute::of(&pods.app, ["the recorded app.cpu", "the recorded app.memory"])?,
+            database: Compute::of(
+                &pods.database,
+                ["the recorded database.cpu", "the recorded database.memory"],
+            )?,
+            scheduling: scheduling(pods.scheduling.clone().unwrap_or_default()),
+            pods,
+            ..self
+        })
+    }
 }
 
 /// Where pods run.
@@ -182,6 +215,7 @@ pub fn validate(
     present_storage: Option<&str>,
     settings: &RunArgs,
 ) -> Result<ValidTenant, Invalid> {
+    let pods = PodSettings::wanted(&tenant.spec.plan, plan, TEMPLATE_REVISION);
     let name = TenantName::parse(&tenant.name_any()).map_err(Invalid::Name)?;
     let spec = &tenant.spec;
     let own = spec.database.clone().unwrap_or_default();
@@ -212,14 +246,8 @@ pub fn validate(
         keep_for: keep_for(tenant)?,
         seats: plan.spec.seats,
         replicas: plan.spec.replicas,
-        app: Compute {
-            cpu: quantity("the plan's app.cpu", &plan.spec.app.cpu)?,
-            memory: quantity("the plan's app.memory", &plan.spec.app.memory)?,
-        },
-        database: Compute {
-            cpu: quantity("the plan's database.cpu", &plan.spec.database.cpu)?,
-            memory: quantity("the plan's database.memory", &plan.spec.database.memory)?,
-        },
+        app: Compute::of(&pods.app, ["the plan's app.cpu", "the plan's app.memory"])?,
+        database: Compute::of(&pods.database, ["the plan's database.cpu", "the plan's database.memory"])?,
         databases: Databases::default(),
         newest: Newest::default(),
         bootstrap: None,
@@ -229,7 +257,8 @@ pub fn validate(
         storage,
         storage_class: own.storage_class,
         egress: plan.spec.egress,
-        scheduling: scheduling(plan.spec.scheduling.clone().unwrap_or_default()),
+        scheduling: scheduling(pods.scheduling.clone().unwrap_or_default()),
+        pods,
         backup: backup(tenant, plan, store, &name)?,
         release: ValidRelease::of(release),
         url: settings.url(&name.base_host(&settings.base_domain)),

@@ -273,7 +273,7 @@ fn status_of_two(present: &Value, applied: &Value, of_channel: bool) -> Value {
     if !all.is_empty() {
         status["conditions"] = all.into();
     }
-    for told in ["targetRelease", "targetWave"] {
+    for told in ["targetRelease", "targetWave", "targetPodSettings"] {
         if !channels[told].is_null() {
             status[told] = channels[told].clone();
         } else if let Some(fields) = status.as_object_mut() {

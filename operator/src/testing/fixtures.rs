@@ -97,6 +97,7 @@ pub(crate) fn upgrade(from: &str, to: &str, step: UpgradeStep) -> UpgradeStatus 
         to: to.to_owned(),
         step,
         started_at: Time(jiff::Timestamp::UNIX_EPOCH),
+        attempts: 1,
         checks: Vec::new(),
         message: None,
         backup: None,

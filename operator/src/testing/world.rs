@@ -40,7 +40,9 @@ use crate::{
     },
     malformed::Guarded,
     process::{backoff::Backoff, metrics::Metrics},
-    tenant::{self, Context, Error, first_look::Looked, hosts::Ledger, requests::Requests},
+    tenant::{
+        self, Context, Error, first_look::Looked, hosts::Ledger, pods::TEMPLATE_REVISION, requests::Requests,
+    },
     testing::{
         fake_api::FakeApi,
         nodes::{Pods, component_of, metrics_text, pod_of, report_of},
@@ -121,6 +123,7 @@ impl World {
             metrics,
             now: || Timestamp::UNIX_EPOCH,
             random: || [7; 32],
+            template_revision: TEMPLATE_REVISION,
             ask: Box::new(Pods(crm.clone())),
             written: Mutex::default(),
             looked: Looked::default(),
@@ -189,13 +192,13 @@ impl World {
     /// One reconcile, with all news known before.
     pub(crate) async fn reconcile(&mut self) -> Result<Action, Error> {
         self.bring_news();
-        tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone()).await
+        Box::pin(tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone())).await
     }
 
     /// One reconcile of an operator that still has this version of the Tenant.
     pub(crate) async fn reconcile_on_old_tenant(&mut self, old: Tenant) -> Result<Action, Error> {
         self.bring_news();
-        tenant::reconcile(Arc::new(old), self.ctx.clone()).await
+        Box::pin(tenant::reconcile(Arc::new(old), self.ctx.clone())).await
     }
 
     /// One reconcile of an operator that still has this version of a TenantBackup.
@@ -203,7 +206,7 @@ impl World {
         self.bring_news();
         let old = serde_json::from_value(old.clone()).unwrap();
         self.backups.apply_watcher_event(&watcher::Event::Apply(old));
-        tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone()).await
+        Box::pin(tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone())).await
     }
 
     /// Reconciles, with the nodes working in between, until nothing is written any more; errors are retried.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use e2e::cluster::control_plane::{Outcome, Workload};
+
 use jiff::Timestamp;
 use kube::{
     Api,
@@ -13,8 +14,8 @@ use operator::api::{Release, Tenant, UpgradeStep};
 use serde_json::{Value, json};
 
 use super::{
-    MADE, TENANTS, all_run, approve, at, change, count, fleet, populate, rolls, says, so_far, told, until,
-    until_within, with_approval,
+    MADE, TENANTS, all_run, approve, at, change, count, crash, fleet, populate, rolls, says, so_far, told,
+    until, until_within, with_approval,
 };
 use crate::lab::{Lab, condition, migrations_succeed, release};
 
@@ -27,9 +28,8 @@ async fn a_release_that_crashes_touches_one_in_twenty_and_is_undone_within_a_min
     let names: Vec<String> = (1..=FLEET).map(|number| format!("t{number:02}")).collect();
     let rollout = json!({"waves": [{"name": "canary", "percent": 5}], "maxParallel": 5, "bake": "1s"});
     populate(&lab, &names, rollout).await?;
-    let image = lab.create::<Release>(release("bad", 1)).await?.spec.image;
-    let crashes = Outcome::Exits { code: 1, message: "it crashes".into() };
-    lab.nodes.on_image(Workload::Deployment, &image, crashes);
+    lab.create::<Release>(release("bad", 1)).await?;
+    crash(&lab, "bad").await?;
     let before = so_far(&lab)?;
     change(&lab, json!({"release": "bad"})).await?;
     let tenants = until(&lab, "the rollout to be halted, and the tenant to be back", |channel, tenants| {

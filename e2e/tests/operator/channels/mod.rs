@@ -3,7 +3,9 @@
 mod bad;
 mod middle;
 mod operators;
+mod pods;
 mod waves;
+mod windows;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -168,6 +170,13 @@ fn approve(wave: &str, release: &str) -> Value {
 async fn hold(lab: &Lab, release: &str) -> Result<()> {
     let (reason, message) = ("ImagePullBackOff".into(), "no such image".into());
     lab.nodes.on_image(Workload::Deployment, &image(lab, release).await?, Outcome::Waits { reason, message });
+    Ok(())
+}
+
+/// From now on pods of that release crash.
+async fn crash(lab: &Lab, release: &str) -> Result<()> {
+    let crashes = Outcome::Exits { code: 1, message: "it crashes".into() };
+    lab.nodes.on_image(Workload::Deployment, &image(lab, release).await?, crashes);
     Ok(())
 }
 

@@ -44,7 +44,7 @@ fn so_far_it_is(
     #[case] upgrade: Option<(&str, &str, UpgradeStep)>,
     #[case] expected: Stage,
 ) {
-    assert_eq!(stage(&tenant(release, told, upgrade), "r2"), expected);
+    assert_eq!(stage(&tenant(release, told, upgrade), "r2", None, at(0)), expected);
 }
 
 #[rstest]
@@ -54,7 +54,7 @@ fn so_far_it_is(
 fn nobody_waits_for_one_that_cannot(#[case] change: fn(&mut Tenant)) {
     let mut tenant = tenant("r1", "r1", None);
     change(&mut tenant);
-    assert_eq!(stage(&tenant, "r2"), Stage::Aside);
+    assert_eq!(stage(&tenant, "r2", None, at(0)), Stage::Aside);
 }
 
 #[rstest]
@@ -90,7 +90,7 @@ fn nobody_waits_for_one_whose_database_does_not_answer() {
     let status = tenant.status.as_mut().unwrap();
     let verdict = conditions::Verdict::no("StorageNotBound", "");
     conditions::set_condition(&mut status.conditions, conditions::DATABASE_READY, verdict, None, at(0));
-    assert_eq!(stage(&tenant, "r2"), Stage::Aside);
+    assert_eq!(stage(&tenant, "r2", None, at(0)), Stage::Aside);
 }
 
 #[test]
@@ -98,9 +98,72 @@ fn its_own_window_counts_and_else_the_channels() {
     let window = |start: &str| Window { days: vec![], start: start.to_owned(), duration: "1h".to_owned() };
     let (mut tenant, mut channel) = (tenant("r1", "r1", None), testing::channel("r2", Some("r1")));
     // Eight in Shanghai.
-    assert!(is_open(&tenant, &channel, at(0)), "without a window, always");
+    assert_eq!(opens_at(&tenant, &channel, at(0)), None, "without a window, always");
     channel.spec.rollout.window = Some(window("09:00"));
-    assert!(!is_open(&tenant, &channel, at(0)));
+    assert_eq!(opens_at(&tenant, &channel, at(0)), Some(at(3600)));
     tenant.spec.maintenance_window = Some(window("08:00"));
-    assert!(is_open(&tenant, &channel, at(0)));
+    assert_eq!(opens_at(&tenant, &channel, at(0)), None);
+}
+
+/// A tenant that runs r2 with these settings of its pods, was told at the first moment that others are wanted, and which, and whose CRM
+/// says since that moment what is the matter.
+fn with_pods(own: Option<&str>, told: Option<&str>, trouble: Option<&'static str>) -> Tenant {
+    let mut tenant = tenant("r2", "r2", None);
+    let status = tenant.status.as_mut().unwrap();
+    status.pod_settings = own.map(str::to_owned);
+    status.target_pod_settings = told.map(str::to_owned);
+    let verdict = match trouble {
+        Some(reason) => conditions::Verdict::no(reason, "in words"),
+        None => conditions::Verdict::yes("AsExpected", ""),
+    };
+    conditions::set_condition(&mut status.conditions, conditions::APP_READY, verdict, None, at(0));
+    let waiting = conditions::Verdict::no("RollingOut", "");
+    conditions::set_condition(&mut status.conditions, conditions::UP_TO_DATE, waiting, None, at(0));
+    tenant
+}
+
+#[test]
+fn what_was_the_matter_before_may_be_what_other_settings_mend() {
+    let mut tenant = with_pods(Some("old"), Some("new"), Some("OutOfMemory"));
+    let conditions = &mut tenant.status.as_mut().unwrap().conditions;
+    conditions.retain(|condition| condition.type_ != conditions::UP_TO_DATE);
+    let verdict = conditions::Verdict::no("RollingOut", "");
+    conditions::set_condition(conditions, conditions::UP_TO_DATE, verdict, None, at(100));
+    let so_far = |second| stage(&tenant, "r2", Some("new"), at(second));
+    assert_eq!((so_far(100), so_far(699), so_far(700)), (Stage::Upgrading, Stage::Upgrading, Stage::Failed));
+}
+
+#[rstest]
+#[case::as_wanted(Some("new"), None, None, 0, Stage::Done)]
+#[case::of_one_that_says_nothing_yet(None, None, None, 0, Stage::Done)]
+#[case::its_turn_is_to_come(Some("old"), Some("old"), None, 0, Stage::Waiting)]
+#[case::it_was_never_told_any(Some("old"), None, None, 0, Stage::Waiting)]
+#[case::told_a_moment_ago(Some("old"), Some("new"), None, 0, Stage::Upgrading)]
+#[case::its_pods_start(Some("old"), Some("new"), Some("RollingOut"), 599, Stage::Upgrading)]
+#[case::they_do_not(Some("old"), Some("new"), Some("RollingOut"), 600, Stage::Failed)]
+#[case::they_never_will(Some("old"), Some("new"), Some("OutOfMemory"), 0, Stage::Failed)]
+#[case::a_node_that_is_away_later(Some("new"), Some("new"), Some("CrashLooping"), 900, Stage::Done)]
+fn settings_of_pods_travel_like_a_release(
+    #[case] own: Option<&str>,
+    #[case] told: Option<&str>,
+    #[case] trouble: Option<&'static str>,
+    #[case] second: i64,
+    #[case] expected: Stage,
+) {
+    assert_eq!(stage(&with_pods(own, told, trouble), "r2", Some("new"), at(second)), expected);
+}
+
+#[rstest]
+#[case::its_turn("old", Some("old"), true, Some("new"))]
+#[case::not_its_turn("old", Some("old"), false, None)]
+#[case::told_already("old", Some("new"), true, None)]
+#[case::back_to_what_it_had("new", Some("other"), false, Some("new"))]
+#[case::nothing_to_tell("new", None, false, None)]
+fn it_is_told_settings(
+    #[case] own: &str,
+    #[case] told: Option<&str>,
+    #[case] goes: bool,
+    #[case] expected: Option<&str>,
+) {
+    assert_eq!(target_pods(&with_pods(Some(own), told, None), Some("new"), goes), expected);
 }

@@ -15,7 +15,16 @@ fn waves() -> Waves {
 
 fn turn(wave: Option<usize>) -> Turn {
     let counts = TenantCounts { total: 3, up_to_date: 1, waiting: 2, ..TenantCounts::default() };
-    Turn { go: Vec::new(), wave, halt: None, awaits_approval: false, awaits_windows: false, counts }
+    Turn {
+        go: Vec::new(),
+        wave,
+        halt: None,
+        failures: 0,
+        awaits_approval: false,
+        awaits_windows: false,
+        next_opening: None,
+        counts,
+    }
 }
 
 fn all_done() -> Turn {
@@ -46,12 +55,23 @@ fn says(status: &ChannelStatus, type_: &str) -> (String, String) {
 
 const NOBODY: [Box<Tenant>; 0] = [];
 
+#[test]
+fn who_waits_for_a_window_is_told_when_it_opens() {
+    let opening = "2027-03-28T01:30:00Z".parse().unwrap();
+    let turn = Turn { awaits_windows: true, next_opening: Some(opening), ..turn(Some(0)) };
+    let status =
+        channel_status(&testing::channel("r2", Some("r1")), &waves(), &turn, &NOBODY, Timestamp::UNIX_EPOCH);
+    let progressing = conditions::find(&status.conditions, conditions::PROGRESSING).unwrap();
+    assert!(progressing.message.ends_with("the next one opens at 2027-03-28T01:30:00Z"), "{progressing:?}");
+}
+
 #[rstest]
 #[case::under_way(turn(Some(1)), false, ["False RollingOut", "True RollingOut", "False NotHalted"])]
 #[case::paused(turn(Some(1)), true, ["False RollingOut", "False Paused", "False NotHalted"])]
 #[case::for_a_word(Turn { awaits_approval: true, ..turn(Some(0)) }, false, ["False RollingOut", "False AwaitingApproval", "False NotHalted"])]
 #[case::for_windows(Turn { awaits_windows: true, ..turn(Some(0)) }, false, ["False RollingOut", "True AwaitingWindow", "False NotHalted"])]
 #[case::halted(Turn { halt: Some(Halt::TooManyFailures), ..turn(Some(1)) }, false, ["False RollingOut", "False Halted", "True TooManyFailures"])]
+#[case::halted_and_nobody_is_left(Turn { halt: Some(Halt::TooManyFailures), ..turn(None) }, false, ["False RollingOut", "False Halted", "True TooManyFailures"])]
 #[case::nobody(Turn { halt: Some(Halt::NobodySucceeded { wave: 0 }), ..turn(Some(0)) }, true, ["False RollingOut", "False Halted", "True NobodySucceeded"])]
 #[case::done(all_done(), false, ["True AsExpected", "False RolledOut", "False NotHalted"])]
 fn a_channel_says(#[case] turn: Turn, #[case] paused: bool, #[case] expected: [&str; 3]) {
@@ -129,4 +149,41 @@ fn a_tenant_is_told(#[case] stage: Stage, #[case] status: &str, #[case] reason: 
     let said = tenant_condition(&tenant, "stable", "r2", "canary", stage, Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!((said.status.as_str(), said.reason.as_str()), (status, reason));
     assert!(said.message.contains(words), "{}", said.message);
+}
+
+#[test]
+fn one_whose_changed_pods_do_not_run_is_a_failure() {
+    let mut tenant = failed("acme", "r1", 5);
+    let status = tenant.status.as_mut().unwrap();
+    (status.upgrade, status.release) = (None, Some("r2".to_owned()));
+    let words = |name: &str| Some(name.to_owned());
+    (status.pod_settings, status.target_pod_settings) = (words("old"), words("new"));
+    let verdict = Verdict::no("OutOfMemory", "a container needs more memory");
+    set_condition(&mut status.conditions, conditions::APP_READY, verdict, None, Timestamp::UNIX_EPOCH);
+    let rolling = Verdict::no("RollingOut", "");
+    set_condition(&mut status.conditions, conditions::UP_TO_DATE, rolling, None, Timestamp::UNIX_EPOCH);
+    let said = channel_status(
+        &testing::channel("r2", None),
+        &waves(),
+        &turn(Some(0)),
+        std::slice::from_ref(&tenant),
+        Timestamp::UNIX_EPOCH,
+    );
+    let failure = said.failures.first().unwrap();
+    assert_eq!((failure.tenant.as_str(), failure.reason.as_str()), ("acme", "OutOfMemory"));
+    let said =
+        tenant_condition(&tenant, "stable", "r2", "canary", Stage::Failed, Timestamp::UNIX_EPOCH).unwrap();
+    assert!(said.message.ends_with("does not run: a container needs more memory"), "{}", said.message);
+
+    // The same later, when nothing is on its way, is the tenant's own trouble.
+    let status = tenant.status.as_mut().unwrap();
+    status.pod_settings = status.target_pod_settings.clone();
+    let said = channel_status(
+        &testing::channel("r2", None),
+        &waves(),
+        &turn(None),
+        &[tenant],
+        Timestamp::UNIX_EPOCH,
+    );
+    assert_eq!(said.failures, []);
 }

@@ -14,7 +14,7 @@ fn waves() -> Waves {
 
 const NAMES: [&str; 6] = ["t0", "t1", "t2", "t3", "t4", "t5"];
 
-/// Tenants by a letter for each stage, waves divided by `|`: `d` is done, `w` waits, `c` waits for its window, `B` is busy, `u` is being upgraded, `b`
+/// Tenants by a letter for each stage, waves divided by `|`: `d` is done, `w` waits, `c` waits for its window, `B` is busy, `u` is being upgraded, `r` for another time, `b`
 /// bakes, `f` failed, `-` is set aside.
 fn members(text: &str) -> Vec<Member<'static>> {
     let mut names = NAMES.into_iter();
@@ -25,13 +25,16 @@ fn members(text: &str) -> Vec<Member<'static>> {
             let stage = match letter {
                 'w' | 'c' => Stage::Waiting,
                 'B' => Stage::Busy,
-                'u' => Stage::Upgrading,
+                'u' | 'r' => Stage::Upgrading,
                 'b' => Stage::Baking,
                 'd' => Stage::Done,
                 'f' => Stage::Failed,
                 _ => Stage::Aside,
             };
-            Member { name: names.next().unwrap(), wave, stage, is_open: letter != 'c' }
+            let name = names.next().unwrap();
+            let opens_at =
+                (letter == 'c').then(|| Timestamp::from_second(i64::from(name.as_bytes()[1])).unwrap());
+            Member { name, wave, stage, opens_at, retries: letter == 'r' }
         })
         .collect()
 }
@@ -56,6 +59,8 @@ fn limits(parallel: usize, failures: usize) -> Limits<'static> {
 #[case::nobody_waits_for_who_cannot("-|-w|w", 5, 0, &["t2"], Some(1), None)]
 #[case::one_failed_and_may("df|w|w", 5, 1, &["t2"], Some(1), None)]
 #[case::one_failed_and_may_not("df|w|w", 5, 0, &[], Some(1), Some(Halt::TooManyFailures))]
+#[case::one_tries_again_and_has_not_succeeded_yet("rw|w|w", 5, 0, &[], Some(0), Some(Halt::TooManyFailures))]
+#[case::one_tries_again_and_may_fail("rw|w|w", 5, 1, &["t1"], Some(0), None)]
 #[case::others_may_still_succeed("fw|w|w", 5, 1, &["t1"], Some(0), None)]
 #[case::nobody_succeeded("f|w|w", 5, 3, &[], Some(0), Some(Halt::NobodySucceeded { wave: 0 }))]
 #[case::nobody_but_one_who_cannot("f-|w|w", 5, 3, &[], Some(0), Some(Halt::NobodySucceeded { wave: 0 }))]
@@ -117,6 +122,16 @@ fn windows_are_waited_for_when_nothing_else_moves(#[case] fleet: &str, #[case] w
     assert_eq!(turn(&waves(), &members(fleet), &limits(5, 0)).awaits_windows, wanted);
 }
 
+#[rstest]
+#[case::of_two_the_earlier("wcc|w|w", Some('1'))]
+#[case::of_those_whose_wave_it_is("dd|c|c", Some('2'))]
+#[case::nobody_waits_for_one("ww|w|c", None)]
+#[case::also_beside_others_that_go("uc|w|w", Some('1'))]
+fn the_next_opening_is_known(#[case] fleet: &str, #[case] of: Option<char>) {
+    let expected = of.map(|digit| Timestamp::from_second(i64::from(u32::from(digit))).unwrap());
+    assert_eq!(turn(&waves(), &members(fleet), &limits(5, 0)).next_opening, expected);
+}
+
 /// A fleet in which time passes: who was told to go is upgraded, bakes, and is done, or fails.
 #[derive(Debug)]
 struct World {
@@ -128,7 +143,14 @@ struct World {
 impl World {
     fn members<'a>(&self, names: &'a [String]) -> Vec<Member<'a>> {
         let all = names.iter().zip(&self.stages);
-        all.map(|(name, (wave, stage))| Member { name, wave: *wave, stage: *stage, is_open: true }).collect()
+        all.map(|(name, (wave, stage))| Member {
+            name,
+            wave: *wave,
+            stage: *stage,
+            opens_at: None,
+            retries: false,
+        })
+        .collect()
     }
 
     /// The tenant of that number comes a step further, if it is on its way.

@@ -91,7 +91,8 @@ fn pod(tenant: &ValidTenant, release: &ValidRelease, pull_secrets: &[String]) ->
     container.startup_probe = Some(Probe { failure_threshold: Some(120), ..probe("/livez", 1) });
     container.readiness_probe = Some(Probe { failure_threshold: Some(3), ..probe("/readyz", 1) });
     container.liveness_probe = Some(Probe { failure_threshold: Some(6), ..probe("/livez", 10) });
-    container.lifecycle = Some(Lifecycle {
+    // Since then the CRM answers by itself for as long as proxies may not have heard that the pod goes.
+    container.lifecycle = (tenant.pods.template < 2).then(|| Lifecycle {
         pre_stop: Some(LifecycleHandler {
             sleep: Some(SleepAction { seconds: GOODBYE_SECONDS }),
             ..LifecycleHandler::default()

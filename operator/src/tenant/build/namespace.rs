@@ -28,7 +28,10 @@ pub(super) fn namespace(
         ("pod-security.kubernetes.io/audit", "restricted"),
         ("pod-security.kubernetes.io/warn", "restricted"),
     ]));
-    let mut annotations = BTreeMap::from([(names::RELEASE.to_owned(), course.running.clone())]);
+    let mut annotations = BTreeMap::from([
+        (names::RELEASE.to_owned(), course.running.clone()),
+        (names::POD_SETTINGS.to_owned(), tenant.pods.written()?),
+    ]);
     let recorded = tenant.databases.annotations().into_iter().chain(tenant.newest.annotations()?);
     annotations.extend(recorded.map(|(name, value)| (name.to_owned(), value)));
     if let Some(version) = course.schema_version {

@@ -138,3 +138,20 @@ fn without_backups_in_the_plan_there_is_nothing_of_them() {
     let component = |child: &Value| child["metadata"]["labels"]["app.kubernetes.io/component"].clone();
     assert!(children.iter().all(|child| component(child) != "backup" && component(child) != "drill"));
 }
+
+/// Whatever is changed here restarts the pods of whole fleets, one by one: it is a revision of its own. What was made before must be
+/// made in the same way for those whose turn has not come.
+#[rstest::rstest]
+#[case::one(1, "4f8417b7")]
+#[case::two(2, "e1cf5f36")]
+fn the_pod_templates_of_a_revision_stay_as_they_are(#[case] revision: u32, #[case] expected: &str) {
+    let mut tenant = valid_tenant();
+    tenant.pods.template = revision;
+    let children = children(&tenant);
+    let templates = serde_json::to_string(&(
+        children.database.spec.map(|spec| spec.template),
+        children.app.and_then(|app| app.spec).map(|spec| spec.template),
+    ));
+    let digest = crate::names::short_hash(&[&templates.unwrap()]);
+    assert_eq!(digest, expected, "count TEMPLATE_REVISION up, and make the change for that revision alone");
+}

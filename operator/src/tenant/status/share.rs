@@ -4,7 +4,8 @@ use crate::api::{TenantStatus, conditions::UP_TO_DATE};
 
 /// The part of a status that the tenant's own controller writes.
 pub fn own(status: &TenantStatus) -> TenantStatus {
-    let mut own = TenantStatus { target_release: None, target_wave: None, ..status.clone() };
+    let mut own =
+        TenantStatus { target_release: None, target_wave: None, target_pod_settings: None, ..status.clone() };
     own.conditions.retain(|condition| condition.type_ != UP_TO_DATE);
     own
 }
@@ -14,6 +15,7 @@ pub fn joined(own: &TenantStatus, present: &TenantStatus) -> TenantStatus {
     let mut joined = TenantStatus {
         target_release: present.target_release.clone(),
         target_wave: present.target_wave.clone(),
+        target_pod_settings: present.target_pod_settings.clone(),
         ..own.clone()
     };
     let said = present.conditions.iter().filter(|condition| condition.type_ == UP_TO_DATE);
@@ -28,13 +30,17 @@ mod tests {
 
     #[test]
     fn what_the_channel_says_is_neither_taken_for_ones_own_nor_lost() {
-        let mut status = TenantStatus { target_release: Some("r2".into()), ..TenantStatus::default() };
+        let mut status = TenantStatus {
+            target_release: Some("r2".into()),
+            target_pod_settings: Some("0a1b2c3d".into()),
+            ..TenantStatus::default()
+        };
         for type_ in [READY, UP_TO_DATE] {
             let verdict = Verdict::yes("AsExpected", "");
             set_condition(&mut status.conditions, type_, verdict, None, jiff::Timestamp::UNIX_EPOCH);
         }
         let own = own(&status);
-        assert_eq!((own.target_release.as_ref(), own.conditions.len()), (None, 1));
+        assert_eq!((&own.target_release, &own.target_pod_settings, own.conditions.len()), (&None, &None, 1));
         assert_eq!(joined(&own, &status), status);
     }
 }

@@ -10,10 +10,10 @@ use crate::{
     },
 };
 
-const CHANNEL: &str = "/apis/tenantry.dev/v1alpha1/channels/stable";
+pub(super) const CHANNEL: &str = "/apis/tenantry.dev/v1alpha1/channels/stable";
 
 /// A tenant of the channel `stable`, whose release is r1.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new();
     world.api.change(TENANT, |tenant| {
         tenant["spec"]["channel"] = json!("stable");
@@ -28,7 +28,7 @@ fn world() -> World {
 }
 
 /// The channel and the tenant go on until neither has anything to write.
-async fn settle(world: &mut World) {
+pub(super) async fn settle(world: &mut World) {
     for _ in 0..10 {
         world.bring_news();
         let before = world.api.objects();
@@ -41,7 +41,7 @@ async fn settle(world: &mut World) {
     panic!("they do not come to rest: {:#?}", world.tenant().status);
 }
 
-fn wants(world: &World, release: &str) {
+pub(super) fn wants(world: &World, release: &str) {
     world.api.change(CHANNEL, |channel| channel["spec"]["release"] = json!(release));
 }
 
@@ -59,7 +59,7 @@ fn so_far(world: &World) -> (String, String, Option<UpgradeStep>) {
     (name(status.release), name(status.target_release), status.upgrade.map(|upgrade| upgrade.step))
 }
 
-fn channel_says(world: &World, type_: &str) -> (String, String) {
+pub(super) fn channel_says(world: &World, type_: &str) -> (String, String) {
     let channel = world.api.get(CHANNEL).unwrap();
     let conditions = channel["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let found = conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or_default();
@@ -156,6 +156,27 @@ async fn one_that_leaves_its_channel_is_told_nothing_any_more() {
 }
 
 /// The new release's pods crash as soon as they start.
+#[tokio::test]
+async fn one_that_moves_to_another_channel_follows_that_in_its_turn() {
+    const EARLY: &str = "/apis/tenantry.dev/v1alpha1/channels/early";
+    let mut world = world();
+    settle(&mut world).await;
+    let mut early = serde_json::to_value(channel("r2", Some("r2"))).unwrap();
+    early["metadata"]["name"] = json!("early");
+    early["metadata"]["uid"] = json!("uid-early");
+    early["spec"]["rollout"] = json!({"bake": "0s"});
+    early["spec"]["paused"] = json!(true);
+    world.api.put(EARLY, early);
+    world.change_tenant(|tenant| tenant["spec"]["channel"] = json!("early"));
+    settle(&mut world).await;
+    assert_eq!(so_far(&world), ("r1".into(), "r1".into(), None), "it moves, and runs what it ran");
+    let members = |path| world.api.get(path).unwrap()["status"]["tenants"]["total"].clone();
+    assert_eq!((members(CHANNEL), members(EARLY)), (json!(0), json!(1)));
+    world.api.change(EARLY, |channel| channel["spec"]["paused"] = json!(false));
+    settle(&mut world).await;
+    assert_eq!(so_far(&world), ("r2".into(), "r2".into(), None));
+}
+
 #[tokio::test]
 async fn a_release_that_crashes_is_undone_remembered_and_halts_the_channel() {
     let mut world = world();

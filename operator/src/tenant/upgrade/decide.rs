@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What an app shows that no waiting would mend.
-const HOPELESS: [&str; 3] = ["CrashLooping", "OutOfMemory", "ContainerNotStarted"];
+pub const HOPELESS: [&str; 3] = ["CrashLooping", "OutOfMemory", "ContainerNotStarted"];
 /// What the cluster lacks says nothing of a release.
 const NOBODYS_FAULT: &str = "Unschedulable";
 /// A release whose pods do not answer by then does not answer.
@@ -136,6 +136,14 @@ impl Upgrade {
     pub fn status(&self, running: &str) -> Option<UpgradeStatus> {
         let record = self.record.as_ref()?;
         Some(record.status(running, self.checks.clone(), self.message.clone()))
+    }
+
+    /// Whether it is under way; one that failed is when it has not come back yet.
+    pub fn is_under_way(&self) -> bool {
+        let is_over = |record: &Record| {
+            record.failure.as_ref().is_some_and(|failure| failure.is_undone || failure.is_left)
+        };
+        self.record.as_ref().is_some_and(|record| !is_over(record))
     }
 
     /// Whether people must not change records now.
@@ -299,14 +307,15 @@ fn back(record: &mut Record, look: &Look<'_>) -> Upgrade {
         return Upgrade { release, ..Upgrade::default() };
     }
     let work = record.backup.clone().filter(|_| undoing == Undoing::Absent);
-    let (message, stops_the_crm) = match undoing {
-        Undoing::Failed(what) => (Some(what), false),
-        _ => (None, true),
+    let message = match undoing {
+        Undoing::Failed(what) => Some(what),
+        _ => None,
     };
     Upgrade {
         release,
         message,
-        stops_the_crm,
+        // Also when the restore has failed: the release before would work on a schema that is not its own.
+        stops_the_crm: true,
         work: work.map(|backup| Work::Restore { backup }),
         ..Upgrade::default()
     }

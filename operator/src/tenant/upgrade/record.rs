@@ -49,6 +49,9 @@ pub struct Record {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// How often it was tried, this time included.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempts: i32,
     /// The value of the annotation `tenantry.dev/retry` when it began: another one lets it begin again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
@@ -136,6 +139,7 @@ impl Record {
             to: self.to.clone(),
             step: self.step(running),
             started_at: Time(self.started_at),
+            attempts: self.attempts,
             checks,
             message,
             backup: self.backup.clone(),
@@ -147,6 +151,15 @@ impl Record {
             }),
         }
     }
+}
+
+fn one() -> i32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(attempts: &i32) -> bool {
+    *attempts == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -28,29 +28,33 @@ fn from(release: &str, look: &Look<'_>) -> Record {
         healthy_since: None,
         writable_since: None,
         failure: None,
+        attempts: 1,
         retry: look.retry.map(str::to_owned),
     }
 }
 
 /// What becomes of a record; `None` when it is of no importance any more.
 pub(super) fn redirected(record: Record, look: &Look<'_>) -> Option<Record> {
-    if record.to == look.wanted { same(record, look) } else { other(record, look) }
+    if record.to == look.wanted { Some(same(record, look)) } else { other(record, look) }
 }
 
 /// The same is wanted: it goes on. What has failed is tried again when somebody says so.
-fn same(record: Record, look: &Look<'_>) -> Option<Record> {
+fn same(record: Record, look: &Look<'_>) -> Record {
     let is_retried = look.retry.is_some() && look.retry != record.retry.as_deref();
     match &record.failure {
-        Some(failure) if failure.is_undone && is_retried => None,
+        Some(failure) if failure.is_undone && is_retried => {
+            Record { attempts: record.attempts + 1, ..from(look.running, look) }
+        }
         // The new release runs: it gets another chance to stay healthy.
-        Some(failure) if failure.is_left && is_retried => Some(Record {
+        Some(failure) if failure.is_left && is_retried => Record {
             failure: None,
             rolling_since: None,
             healthy_since: None,
+            attempts: record.attempts + 1,
             retry: look.retry.map(str::to_owned),
             ..record
-        }),
-        _ => Some(record),
+        },
+        _ => record,
     }
 }
 

@@ -333,11 +333,11 @@ fn what_was_written_with_the_new_release_is_told() {
 }
 
 #[test]
-fn a_restore_that_fails_is_told_and_keeps_nobody_out() {
+fn a_restore_that_fails_is_told_and_nobody_works_on_a_schema_that_is_not_its_own() {
     let mut story = Story::new("r2", "r2").with(one_way(record("r1", "r2")));
     story.restore = Undoing::Failed("the store is gone".into());
     let upgrade = story.upgrade(10, &crashes());
-    assert_eq!((upgrade.stops_the_crm, upgrade.message.as_deref()), (false, Some("the store is gone")));
+    assert_eq!((upgrade.stops_the_crm, upgrade.message.as_deref()), (true, Some("the store is gone")));
 }
 
 #[test]
@@ -387,6 +387,7 @@ fn a_word_lets_it_be_tried_again_once() {
     let mut story = Story::new("r1", "r2").with(failed(record("r1", "r2"), true));
     story.retry = Some("1");
     assert_eq!(story.look(20, &answers()), (Some(UpgradeStep::Migrating), "r2".into()));
+    assert_eq!(story.record.as_ref().map(|record| record.attempts), Some(2));
     story.migration = Some(Outcome::Failed { what: "not unique".to_owned() });
     assert_eq!(story.look(25, &answers()).0, Some(UpgradeStep::Failed));
     story.migration = None;
