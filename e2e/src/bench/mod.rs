@@ -9,6 +9,7 @@ pub mod onboarding;
 pub mod operator;
 pub mod rollout;
 mod statistics;
+mod versions;
 
 use std::{os::unix::process::CommandExt as _, process::ExitCode};
 

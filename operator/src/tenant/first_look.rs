@@ -1,4 +1,7 @@
-//! The first look at a tenant after the operator has started, or has become the one that works.
+//! Looks that do without what cannot be watched: the first one after the operator has started, or has become the one that works, and
+//! those that come soon after one that has read everything.
+//!
+//! # The first look
 //!
 //! A start looks at the whole fleet at once. What can be watched is in the cache by then; what cannot ([`unwatched`]) is read by
 //! name, which is nearly all that a start would ask of the API server, and of a large fleet it is much. So what was left in order
@@ -6,15 +9,23 @@
 //! read some time within the next five minutes, as it would be if the operator had never been away. What was lost meanwhile is
 //! then found as late as what is lost while it is there.
 //!
+//! # Soon after
+//!
+//! While something happens to a tenant, an upgrade for example, each bit of news brings a look, and most of them find nothing to do but
+//! to say how far it is. For five minutes after everything was read and was as wanted, such a look does not read it again: it would be
+//! found as late if there had been no news. Whoever touches the Tenant has everything read.
+//!
 //! Nothing is written on the strength of what was not read: whatever is to be done is done by a look that has read everything.
 //!
 //! [`unwatched`]: super::unwatched
 
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
@@ -23,7 +34,10 @@ use crate::{
         conditions::{self, Word, reasons},
     },
     names::TENANT_FINALIZER,
-    tenant::{Context, Error, Progress, apply, observe::Observed, requests, status},
+    tenant::{
+        Context, Error, Progress, RESYNC, apply, is_deleting, observe::Observed, requests, status,
+        upgrade::decide::Work,
+    },
 };
 
 /// How much a look reads.
@@ -34,28 +48,97 @@ pub enum Look {
     Whole,
     /// Only what is watched, since nothing is to be done; the rest is left for the next look.
     Brief,
+    /// The same, since the rest was read at that moment.
+    SoonAfter(Timestamp),
 }
 
-/// Names of the tenants that were looked at since the start.
+/// The tenants that were looked at since the start; of those that were as wanted when everything was read last, when that was.
 #[derive(Debug, Default)]
-pub struct Looked(Mutex<BTreeSet<String>>);
+pub struct Looked(Mutex<BTreeMap<String, Option<Whole>>>);
+
+/// A look that has read everything, and after which everything was as wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// When.
+    pub at: Timestamp,
+    /// Stands for what people had written of the tenant.
+    words: u64,
+}
+
+impl Whole {
+    pub(super) fn now(tenant: &Tenant, ctx: &Context) -> Self {
+        Self { at: (ctx.now)(), words: words_of(tenant) }
+    }
+}
 
 impl Looked {
-    /// Notes a look; says whether it is the first.
-    fn is_first(&self, tenant: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned())
-    }
-
     /// Forgets tenants that are gone.
     pub fn retain(&self, present: &BTreeSet<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| present.contains(name));
+        self.lock().retain(|name, _| present.contains(name));
+    }
+
+    /// Notes that everything was read.
+    pub(super) fn note(&self, tenant: &Tenant, whole: Whole) {
+        self.lock().insert(tenant.name_any(), Some(whole));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<Whole>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes a look at a tenant; says whether it is the first, at one that needs nothing before it is observed.
-pub(super) fn begin(tenant: &Tenant, ctx: &Context) -> bool {
+/// What is known when a look begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    /// It is the first, at one that needs nothing before it is observed.
+    pub(super) is_first: bool,
+    /// The last look that has read everything, if it still counts.
+    pub(super) whole: Option<Whole>,
+}
+
+/// Notes a look at a tenant. Until it has come to its end, none before it counts any more: what fails is read again.
+pub(super) fn begin(tenant: &Tenant, ctx: &Context) -> Before {
     let is_held = tenant.finalizers().iter().any(|finalizer| finalizer == TENANT_FINALIZER);
-    ctx.looked.is_first(&tenant.name_any()) && is_held
+    let known = ctx.looked.lock().insert(tenant.name_any(), None);
+    let still_counts = |whole: &Whole| {
+        !is_deleting(tenant)
+            && whole.words == words_of(tenant)
+            && (ctx.now)().duration_since(whole.at).unsigned_abs() < RESYNC
+    };
+    Before { is_first: known.is_none() && is_held, whole: known.flatten().filter(still_counts) }
+}
+
+fn words_of(tenant: &Tenant) -> u64 {
+    let metadata = &tenant.metadata;
+    let mut hasher = DefaultHasher::new();
+    (&metadata.uid, metadata.generation, &metadata.annotations, &metadata.labels).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether there is nothing to do, as far as can be known without reading what is not watched.
+pub(super) fn finds_nothing_to_do(
+    tenant: &Tenant,
+    ctx: &Context,
+    progress: &Progress,
+    observed: &Observed,
+) -> Result<bool, Error> {
+    let (Some(valid), Some(course), Some(hosts)) = (&progress.valid, &progress.course, &progress.hosts)
+    else {
+        return Ok(false);
+    };
+    let undoes = matches!(
+        course.upgrade.as_ref().and_then(|upgrade| upgrade.work.as_ref()),
+        Some(Work::Restore { .. })
+    );
+    let is_due = !ctx.settings.image_pull_secrets.is_empty()
+        || course.bootstrap.is_some()
+        || course.closing.is_some()
+        || undoes
+        || requests::are_open(ctx, &tenant.name_any());
+    if is_due {
+        return Ok(false);
+    }
+    apply::is_at_rest(ctx, valid, course, &hosts.granted, observed)
 }
 
 /// Whether there is nothing to do and nothing to say, as far as can be known without reading what is not watched.

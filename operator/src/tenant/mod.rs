@@ -57,7 +57,7 @@ use crate::{
     process::{backoff::Backoff, metrics::Metrics, queue::Queue},
     tenant::{
         course::Course,
-        first_look::{Look, Looked},
+        first_look::{Look, Looked, Whole},
         hosts::{Ledger, Settlement},
         newest::Newest,
         observe::{NamespaceState, Observed},
@@ -193,7 +193,7 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     if tenant.spec.paused {
         return Ok(());
     }
-    let is_first_look = first_look::begin(tenant, ctx);
+    let before = first_look::begin(tenant, ctx);
     let rights = rights::restore(tenant, ctx).await?;
     let leaves = is_deleting(tenant) && is_confirmed(tenant);
     if leaves && leaving::is_over(tenant, ctx, &snapshot(tenant, ctx)) {
@@ -225,21 +225,27 @@ async fn converge(tenant: &Tenant, ctx: &Context, progress: &mut Progress) -> Re
     progress.requests = requests::plan(tenant, ctx, &mut valid, &mut course, &observed);
     progress.course = Some(course.clone());
     progress.valid = Some(valid.clone());
-    let may_be_brief = is_first_look && rights == Applied::Unchanged;
-    if may_be_brief && first_look::finds_all_well(tenant, ctx, progress, &observed)? {
+    let may_be_brief = rights == Applied::Unchanged;
+    if may_be_brief && before.is_first && first_look::finds_all_well(tenant, ctx, progress, &observed)? {
         progress.look = Look::Brief;
+        return Ok(());
+    }
+    if let Some(whole) = before.whole.filter(|_| may_be_brief)
+        && first_look::finds_nothing_to_do(tenant, ctx, progress, &observed)?
+    {
+        ctx.looked.note(tenant, whole);
+        progress.look = Look::SoonAfter(whole.at);
         return Ok(());
     }
     let unwatched = unwatched::read(tenant, ctx, &observed).await?;
     // What is to be applied is large; it lives on the heap.
     Box::pin(apply::apply(ctx, &valid, &course, &hosts.granted, &observed, &unwatched)).await?;
-    match leaving::outcome(course.closing.as_ref()).filter(|_| leaves) {
-        Some(final_backup) => {
-            leaving::bury(tenant, ctx, &observed, &unwatched, final_backup).await?;
-            cleanup::remove(tenant, ctx, progress).await
-        }
-        None => Ok(()),
+    if let Some(final_backup) = leaving::outcome(course.closing.as_ref()).filter(|_| leaves) {
+        leaving::bury(tenant, ctx, &observed, &unwatched, final_backup).await?;
+        return cleanup::remove(tenant, ctx, progress).await;
     }
+    ctx.looked.note(tenant, Whole::now(tenant, ctx));
+    Ok(())
 }
 
 /// The watched children, as they are known now.
@@ -319,6 +325,7 @@ fn next_look(ctx: &Context, progress: &Progress, ready: bool) -> Duration {
     match progress.look {
         _ if !ready => RECHECK,
         Look::Brief => ctx.backoff.scattered(RESYNC),
+        Look::SoonAfter(whole) => RESYNC.saturating_sub((ctx.now)().duration_since(whole).unsigned_abs()),
         Look::Whole => ctx.backoff.spread(RESYNC),
     }
 }

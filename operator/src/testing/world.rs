@@ -1,8 +1,10 @@
 //! A tenant in a world in memory: the API server, the watches that bring its news, and nodes that do as they should.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::channel::mpsc;
@@ -57,6 +59,15 @@ pub(crate) const DATABASE: &str = "/apis/apps/v1/namespaces/tenant-acme/stateful
 const CLAIM: &str = "/api/v1/namespaces/tenant-acme/persistentvolumeclaims/database";
 const PODS: &str = "/api/v1/namespaces/tenant-acme/pods";
 
+thread_local! {
+    /// Each test has a thread of its own, and so a time of its own.
+    static SINCE_THE_BEGINNING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+fn clock() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SINCE_THE_BEGINNING.with(Cell::get)
+}
+
 /// A world with one Tenant, its plan and its release, in which nothing has happened yet.
 pub(crate) struct World {
     pub(crate) api: FakeApi,
@@ -83,6 +94,7 @@ impl World {
 
     /// A world whose operator runs with these settings.
     pub(crate) fn with(settings: RunArgs) -> Self {
+        SINCE_THE_BEGINNING.with(|since| since.set(Duration::ZERO));
         let api = FakeApi::default();
         api.put(TENANT, serde_json::to_value(acme()).unwrap());
         Self::over(api, settings)
@@ -121,7 +133,7 @@ impl World {
             backoff: Backoff::new(|| 0.0),
             queue: Arc::default(),
             metrics,
-            now: || Timestamp::UNIX_EPOCH,
+            now: clock,
             random: || [7; 32],
             template_revision: TEMPLATE_REVISION,
             ask: Box::new(Pods(crm.clone())),
@@ -207,6 +219,11 @@ impl World {
         let old = serde_json::from_value(old.clone()).unwrap();
         self.backups.apply_watcher_event(&watcher::Event::Apply(old));
         Box::pin(tenant::reconcile(Arc::new(self.tenant()), self.ctx.clone())).await
+    }
+
+    /// That time passes.
+    pub(crate) fn later(time: Duration) {
+        SINCE_THE_BEGINNING.with(|since| since.set(since.get() + time));
     }
 
     /// Reconciles, with the nodes working in between, until nothing is written any more; errors are retried.

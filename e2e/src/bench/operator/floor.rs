@@ -23,7 +23,6 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt as _, watcher},
 };
 use operator::{
     api::Tenant,
@@ -41,6 +40,7 @@ use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::lab::{self, Lab};
+use crate::bench::versions;
 
 /// Until all is done, on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -252,11 +252,10 @@ fn status(valid: &ValidTenant, tenant: &Tenant, now: jiff::Timestamp) -> Value {
 async fn until_pods_run(client: &Client, tenants: usize) -> Result<()> {
     // The database, the migration and the CRM.
     let expected = tenants * 3;
-    let changes = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default());
-    let mut changes = std::pin::pin!(changes.default_backoff().applied_objects());
+    let mut changes = versions::of(Api::<Pod>::all(client.clone()));
     let mut done = BTreeSet::new();
     let all = async {
-        while let Some(pod) = changes.try_next().await? {
+        while let Some(pod) = changes.next().await {
             if has_come_up(&pod) {
                 done.insert(pod.uid());
             }

@@ -11,7 +11,6 @@ use kube::{
     Api, Client, Config, ResourceExt as _,
     api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
-    runtime::{WatchStreamExt as _, watcher},
 };
 use operator::{
     api::{BackupStore, Plan, Release, Tenant},
@@ -24,6 +23,7 @@ use tokio::time::timeout;
 
 use super::subject::Program;
 use crate::{
+    bench::versions,
     cluster::{
         ControlPlane,
         control_plane::{AuditEvent, AuditTail, Outcome, StandIn, Workload},
@@ -117,11 +117,10 @@ impl Lab {
     /// Waits until so many tenants are Ready with their newest spec.
     pub(in crate::bench) async fn until_ready(&self, count: usize) -> Result<()> {
         let tenants: Api<Tenant> = Api::all(self.client.clone());
-        let changes = watcher(tenants, watcher::Config::default()).default_backoff().applied_objects();
-        let mut changes = std::pin::pin!(changes);
+        let mut changes = versions::of(tenants);
         let mut ready = std::collections::BTreeSet::new();
         let all = async {
-            while let Some(tenant) = changes.try_next().await? {
+            while let Some(tenant) = changes.next().await {
                 if is_ready(&tenant) {
                     ready.insert(tenant.name_any());
                 } else {

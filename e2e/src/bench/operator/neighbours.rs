@@ -13,7 +13,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
-    runtime::{WatchStreamExt as _, watcher},
 };
 use operator::{
     api::Tenant,
@@ -30,7 +29,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    bench::statistics::Sample,
+    bench::{statistics::Sample, versions},
     faults::number,
     host::wait::{Look, Wait},
 };
@@ -160,9 +159,8 @@ type Settled = watch::Receiver<BTreeMap<String, i64>>;
 fn follow(client: Client) -> (Settled, impl Future<Output = Result<Infallible>>) {
     let (tell, settled) = watch::channel(BTreeMap::new());
     let follow = async move {
-        let changes = watcher(Api::<Tenant>::all(client), watcher::Config::default());
-        let mut changes = std::pin::pin!(changes.default_backoff().applied_objects());
-        while let Some(tenant) = changes.try_next().await? {
+        let mut changes = versions::of(Api::<Tenant>::all(client));
+        while let Some(tenant) = changes.next().await {
             if let Some(generation) = tenant.metadata.generation.filter(|_| is_ready(&tenant)) {
                 tell.send_modify(|settled| {
                     settled.insert(tenant.name_any(), generation);

@@ -79,6 +79,9 @@ impl Report {
 
     fn idleness(&self) -> Vec<Figure> {
         let minutes = self.scale.idle.as_secs_f64() / 60.0;
+        if self.scale.idle.is_zero() {
+            return Vec::new();
+        }
         vec![
             Figure::limited(
                 format!("writes in {minutes:.1} idle minutes"),

@@ -16,10 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, ResourceExt as _,
-    runtime::{WatchStreamExt as _, watcher},
-};
+use kube::{Api, Client, ResourceExt as _};
 use operator::{cluster::REQUESTS_AT_ONCE, names};
 use serde_json::{Value, json};
 use tokio::{
@@ -31,7 +28,10 @@ use super::{
     LAST, Scale,
     script::{Script, Write},
 };
-use crate::bench::operator::lab::{self, Lab};
+use crate::bench::{
+    operator::lab::{self, Lab},
+    versions,
+};
 
 /// What nodes take for one thing at most, on a busy machine.
 const NODES: Duration = Duration::from_mins(2);
@@ -174,9 +174,8 @@ impl Bare {
 
 /// Tells of pods that have ended, by their Job, and of pods of the CRM that are ready, by their image. Ends only by failing.
 async fn follow_nodes(client: &Client, told: &watch::Sender<Done>) -> Result<()> {
-    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default());
-    let mut pods = std::pin::pin!(pods.default_backoff().applied_objects());
-    while let Some(pod) = pods.try_next().await? {
+    let mut pods = versions::of(Api::<Pod>::all(client.clone()));
+    while let Some(pod) = pods.next().await {
         if let Some(done) = what_is_done(&pod) {
             let key = (pod.namespace().unwrap_or_default(), done);
             told.send_modify(|all| drop(all.insert(key, pod.name_any())));

@@ -17,11 +17,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt as _, watcher},
 };
 use operator::api::{Channel, Plan, Tenant};
 use serde_json::json;
@@ -33,7 +32,7 @@ use super::operator::{
     lab::{self, Lab},
     subject::{Subject, Usage},
 };
-use crate::{host::progress, images};
+use crate::{bench::versions, host::progress, images};
 
 /// Until a release has gone through all waves, on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -175,11 +174,10 @@ async fn roll_out(client: &Client, sizes: &mut Sizes) -> Result<Duration> {
 /// Waits until a channel says that so many tenants run its release.
 async fn until_settled(client: &Client, release: &str, tenants: usize) -> Result<()> {
     let channels: Api<Channel> = Api::all(client.clone());
-    let changes = watcher(channels, watcher::Config::default()).default_backoff().applied_objects();
-    let mut changes = std::pin::pin!(changes);
+    let mut changes = versions::of(channels);
     let mut last = None;
     let settled = async {
-        while let Some(channel) = changes.try_next().await? {
+        while let Some(channel) = changes.next().await {
             let status = channel.status.unwrap_or_default();
             let counts = status.tenants.unwrap_or_default();
             let all = usize::try_from(counts.up_to_date) == Ok(tenants) && counts.total == counts.up_to_date;
@@ -205,17 +203,14 @@ impl Sizes {
     /// Looks at each version of each status; ends only by failing.
     async fn follow(&mut self, client: &Client) -> Result<()> {
         let (channels, tenants) = (Api::<Channel>::all(client.clone()), Api::<Tenant>::all(client.clone()));
-        let follow = watcher::Config::default();
-        let channels = watcher(channels, follow.clone()).default_backoff().applied_objects();
-        let tenants = watcher(tenants, follow).default_backoff().applied_objects();
-        let (mut channels, mut tenants) = (channels.boxed(), tenants.boxed());
+        let (mut channels, mut tenants) = (versions::of(channels), versions::of(tenants));
         loop {
             tokio::select! {
                 Some(channel) = channels.next() => {
-                    self.channel = self.channel.max(serde_json::to_vec(&channel?.status)?.len());
+                    self.channel = self.channel.max(serde_json::to_vec(&channel.status)?.len());
                 }
                 Some(tenant) = tenants.next() => {
-                    self.tenant = self.tenant.max(serde_json::to_vec(&tenant?.status)?.len());
+                    self.tenant = self.tenant.max(serde_json::to_vec(&tenant.status)?.len());
                 }
                 else => bail!("the watches of statuses ended"),
             }

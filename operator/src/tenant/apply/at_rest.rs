@@ -1,8 +1,14 @@
 //! Whether there is anything to apply, as far as can be known without what is not watched.
 
+use k8s_openapi::api::batch::v1::Job;
+use kube::Resource as _;
+
 use super::{PRUNED, live_pods, routes, told, unwanted, wanted};
 use crate::{
-    cluster::{cache::Snapshot, facts::ChildKind},
+    cluster::{
+        cache::Snapshot,
+        facts::{ChildKind, Kind},
+    },
     names::Host,
     tenant::{
         Context, Error, bootstrap,
@@ -76,9 +82,10 @@ fn has_children(seen: &Snapshot, children: &Children) -> Result<bool, serde_json
         closing,
         upgrade,
     } = children;
-    // What is to run once is something to be done.
-    let jobs = [migration, bootstrap, closing, upgrade];
-    Ok(jobs.iter().all(|job| job.is_none())
+    // What is to run once is something to be done, until it is there.
+    let jobs = [migration, bootstrap, closing, upgrade].into_iter().flatten();
+    let are_there = |job: &Job| seen.get(Kind::Job, job.meta().name.as_deref().unwrap_or_default()).is_some();
+    Ok(jobs.into_iter().all(are_there)
         && seen.has(namespace)?
         && seen.has(role_binding)?
         && seen.has(quota)?

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{ready, settled};
 use crate::{
     api::conditions,
+    tenant::RESYNC,
     testing::{
         fake_api::Call,
         nodes::BACKUP,
@@ -47,6 +48,7 @@ async fn a_lost_key_is_told_of_and_never_made_anew() {
     let key = annotation(&world);
     let kept = world.api.get(IDENTITY).unwrap();
     world.api.remove(IDENTITY);
+    World::later(RESYNC);
     for _ in 0..3 {
         let error = world.reconcile().await.unwrap_err();
         assert!(error.message().contains(key.as_str().unwrap()), "{}", error.message());

@@ -34,14 +34,51 @@ async fn what_is_not_watched_is_left_for_a_moment_within_five_minutes() {
     assert_eq!(world.api.take_calls(), []);
     assert_eq!(next, Action::requeue(RESYNC / 4));
 
-    // Nothing has happened, and the time has come; and from now on every look reads.
+    // Nothing has happened, and the time has come.
+    let next = world.reconcile().await.unwrap();
+    let calls = world.api.take_calls();
+    assert_eq!(names_of(&calls), BTreeSet::from(UNWATCHED));
+    assert!(!calls.iter().any(Call::is_write), "{calls:?}");
+    assert_eq!(next, Action::requeue(RESYNC.mul_f64(1.0 - 0.75 / 4.0)));
+}
+
+/// What cannot be watched of a tenant with backups.
+const UNWATCHED: [&str; 4] = ["backup-identity", "database-credentials", "database-init", "entitlement"];
+
+/// Some news of a tenant at which there is nothing to do.
+async fn news(world: &mut World) -> Action {
+    world.api.take_calls();
+    world.reconcile().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_read_is_not_read_again_within_five_minutes() {
+    let mut world = settled().await;
+    World::later(RESYNC / 3);
+    assert_eq!(news(&mut world).await, Action::requeue(RESYNC / 3 * 2));
+    assert_eq!(world.api.take_calls(), []);
+
+    // The time is counted from when it was read.
+    World::later(RESYNC / 3 * 2);
+    news(&mut world).await;
+    assert_eq!(names_of(&world.api.take_calls()), BTreeSet::from(UNWATCHED));
+    news(&mut world).await;
+    assert_eq!(world.api.take_calls(), []);
+
+    world.api.change(TENANT, |it| it["metadata"]["annotations"] = json!({"example.com/look": "again"}));
+    news(&mut world).await;
+    assert_eq!(names_of(&world.api.take_calls()), BTreeSet::from(UNWATCHED), "somebody wants it looked at");
+}
+
+#[tokio::test]
+async fn what_fails_is_read_again_at_every_look() {
+    let mut world = settled().await;
+    world.api.remove(CREDENTIALS);
+    world.api.remove(SERVICE);
     for _ in 0..2 {
-        let next = world.reconcile().await.unwrap();
-        let calls = world.api.take_calls();
-        let four = ["backup-identity", "database-credentials", "database-init", "entitlement"];
-        assert_eq!(names_of(&calls), BTreeSet::from(four));
-        assert!(!calls.iter().any(Call::is_write), "{calls:?}");
-        assert_eq!(next, Action::requeue(RESYNC.mul_f64(1.0 - 0.75 / 4.0)));
+        world.api.take_calls();
+        world.reconcile().await.unwrap_err();
+        assert!(names_of(&world.api.take_calls()).contains("database-credentials"));
     }
 }
 
