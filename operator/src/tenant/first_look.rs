@@ -35,8 +35,8 @@ use crate::{
     },
     names::TENANT_FINALIZER,
     tenant::{
-        Context, Error, Progress, RESYNC, apply, is_deleting, observe::Observed, requests, status,
-        upgrade::decide::Work,
+        Context, Error, Progress, RESYNC, apply, course::Course, is_deleting, observe::Observed, requests,
+        status, upgrade::decide::Work,
     },
 };
 
@@ -130,6 +130,7 @@ pub(super) fn finds_nothing_to_do(
         course.upgrade.as_ref().and_then(|upgrade| upgrade.work.as_ref()),
         Some(Work::Restore { .. })
     );
+    // The manual says that a new start copies pull secrets at once.
     let is_due = !ctx.settings.image_pull_secrets.is_empty()
         || course.bootstrap.is_some()
         || course.closing.is_some()
@@ -148,19 +149,13 @@ pub(super) fn finds_all_well(
     progress: &Progress,
     observed: &Observed,
 ) -> Result<bool, Error> {
-    let (Some(valid), Some(course), Some(hosts)) = (&progress.valid, &progress.course, &progress.hosts)
-    else {
-        return Ok(false);
-    };
-    // The manual says that a new start copies pull secrets at once.
-    let is_due = !ctx.settings.image_pull_secrets.is_empty()
-        || !course.is_settled()
-        || requests::are_open(ctx, &tenant.name_any())
-        || valid.databases.oldest != valid.databases.current;
-    if is_due || !is_said(tenant, ctx, progress, observed) {
-        return Ok(false);
-    }
-    apply::is_at_rest(ctx, valid, course, &hosts.granted, observed)
+    let is_settled = progress.course.as_ref().is_some_and(Course::is_settled);
+    let has_one_database =
+        progress.valid.as_ref().is_some_and(|valid| valid.databases.oldest == valid.databases.current);
+    Ok(is_settled
+        && has_one_database
+        && is_said(tenant, ctx, progress, observed)
+        && finds_nothing_to_do(tenant, ctx, progress, observed)?)
 }
 
 /// Whether the status says already what it would say now, and that is that all is well.

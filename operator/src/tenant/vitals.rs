@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 
 pub use ask::{Ask, Http, of_pods};
 
-/// Fewer requests than this say nothing of errors or times.
+/// Fewer requests than this say nothing of errors.
 const ENOUGH: u64 = 20;
+/// Fewer say nothing of times: of a hundred, five have to be slow, and of twenty it would be one, the first one for instance.
+const ENOUGH_FOR_TIMES: u64 = 100;
 /// So much more of all requests may fail than before.
 const MORE_ERRORS: f64 = 0.05;
 /// Ninety-five of a hundred requests may take so many times as long as before.
 const TIMES_SLOWER: f64 = 5.0;
 /// What is faster than this is not slow, whatever it was before. In seconds.
-const FAST: f64 = 0.1;
+const FAST: f64 = 0.25;
 
 /// What the metrics of some pods say, added up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +78,8 @@ impl Vitals {
             );
             return Some(("TooManyErrors", message));
         }
-        let usual = before?.p95?;
+        let is_enough = |vitals: &&Self| ENOUGH_FOR_TIMES <= vitals.requests;
+        let usual = before.filter(|before| is_enough(before) && is_enough(&self))?.p95?;
         let slow = |p95: f64| FAST < p95 && usual * TIMES_SLOWER <= p95;
         let is_slow = self.p95.is_none_or(slow);
         is_slow.then(|| {
