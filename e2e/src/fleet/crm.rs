@@ -89,6 +89,21 @@ impl Crm {
         }
     }
 
+    /// Gives a company, as it was returned last, another name.
+    ///
+    /// # Errors
+    /// When the CRM does not answer with 200.
+    pub async fn rename_company(&self, company: &Value, name: &str) -> Result<()> {
+        let path = format!("/companies/{}", company["id"].as_str().context("it has no id")?);
+        let version = format!("\"{}\"", company["version"]);
+        let request = self.request(Method::PATCH, &path).header(header::IF_MATCH, version);
+        let response = request.json(&json!({ "name": name })).send().await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            status => bail!("PATCH {path} answered {status}: {}", response.text().await?),
+        }
+    }
+
     /// Sends a request to the API and returns whatever it answers.
     ///
     /// # Errors

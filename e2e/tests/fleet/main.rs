@@ -20,6 +20,7 @@ mod restores;
 mod rollouts;
 mod runbook;
 mod secrets;
+mod shipping;
 mod states;
 mod visitors;
 
@@ -63,6 +64,13 @@ fn installed() -> Result<Installed> {
 pub(crate) fn outage() -> Result<Duration> {
     let seconds = std::env::var("TENANTRY_OUTAGE").unwrap_or_else(|_| "11".to_owned());
     Ok(Duration::from_secs(seconds.parse().context("TENANTRY_OUTAGE is a number of seconds")?))
+}
+
+/// How many tenants a release goes through: 3, unless `TENANTRY_FLEET` says otherwise.
+#[expect(clippy::disallowed_methods, reason = "a test has no args.rs: this is where its environment is read")]
+pub(crate) fn fleet_size() -> Result<usize> {
+    let tenants = std::env::var("TENANTRY_FLEET").unwrap_or_else(|_| "3".to_owned());
+    tenants.parse().context("TENANTRY_FLEET is a number of tenants")
 }
 
 /// Owners who have signed in.

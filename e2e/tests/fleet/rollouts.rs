@@ -11,52 +11,77 @@ use e2e::{
 use futures::future::try_join_all;
 use jiff::SignedDuration;
 use kube::{
-    Api, ResourceExt as _,
-    api::{Patch, PatchParams},
+    Api, Client, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
 };
-use operator::api::{Channel, Release, Tenant, UpgradeStatus, UpgradeStep, conditions};
+use operator::api::{Channel, Plan, Release, Tenant, UpgradeStatus, UpgradeStep, conditions};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    READY, beside_others, owner,
+    READY, beside_others, fleet_size, owner,
     restores::{found, signed_in, write_on},
     visitors::Visitors,
 };
 
-/// From a changed line until the last tenant has baked, on a machine that does other things as well.
+/// From a changed line until the last tenant has baked, on a machine that does other things as well: for all, and for each of them.
 const ROLLED_OUT: Duration = Duration::from_mins(8);
+const FOR_EACH: Duration = Duration::from_secs(30);
+/// Customers of each tenant, and between two requests of one of them.
+const CUSTOMERS: usize = 2;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Requests a second that two cores answer beside a rollout, sender included.
+const AT_MOST: u32 = 120;
+/// Of so many tenants, five are upgraded at the same time; of more, two, since each upgrade starts half a dozen containers.
+const FEW: usize = 10;
+/// As many tenants are made at the same time.
+const MADE_AT_ONCE: usize = 5;
+/// Their plan: the sample `small`, with pods that ask for so little processor time that many have room on one node.
+const PLAN: &str = "many";
 /// From the detection of a failure until the release before serves again.
 const UNDONE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Tenants of a channel of their own; the first is the first wave.
-struct Fleet {
+pub(crate) struct Fleet {
     installed: Installed,
     channel: &'static str,
-    tenants: Vec<&'static str>,
+    tenants: Vec<String>,
 }
 
 impl Fleet {
-    async fn start(installed: &Installed, channel: &'static str, tenants: &[&'static str]) -> Result<Self> {
+    pub(crate) async fn start(
+        installed: &Installed,
+        channel: &'static str,
+        tenants: Vec<String>,
+    ) -> Result<Self> {
         let client = installed.client().await?;
+        make_plan(&client).await?;
         let spec = json!({
             "apiVersion": "tenantry.dev/v1alpha1", "kind": "Channel", "metadata": {"name": channel},
             "spec": {"release": installed.release, "rollout": {
                 "waves": [{"name": "first", "tenants": {"matchLabels": {"tier": "own"}}}],
-                "bake": "15s", "rehearse": "FirstWave",
+                "bake": "15s", "rehearse": "FirstWave", "maxParallel": if FEW < tenants.len() { 2 } else { 5 },
             }},
         });
         let params = PatchParams::apply("e2e").force();
         Api::<Channel>::all(client.clone()).patch(channel, &params, &Patch::Apply(&spec)).await?;
-        for (number, name) in tenants.iter().enumerate() {
-            let mut tenant = small_tenant(name, &installed.release);
-            (tenant.spec.channel, tenant.spec.release) = (Some(channel.to_owned()), None);
-            let tier = if number == 0 { "own" } else { "all" };
-            tenant.metadata.labels = Some([("tier".to_owned(), tier.to_owned())].into());
-            installed.apply(&tenant).await?;
+        for (number, some) in tenants.chunks(MADE_AT_ONCE).enumerate() {
+            for (place, name) in some.iter().enumerate() {
+                let mut tenant = small_tenant(name, &installed.release);
+                (tenant.spec.channel, tenant.spec.release) = (Some(channel.to_owned()), None);
+                PLAN.clone_into(&mut tenant.spec.plan);
+                let tier = if number == 0 && place == 0 { "own" } else { "all" };
+                tenant.metadata.labels = Some([("tier".to_owned(), tier.to_owned())].into());
+                installed.apply(&tenant).await?;
+            }
+            try_join_all(some.iter().map(|name| installed.wait_ready(name, READY))).await?;
         }
-        try_join_all(tenants.iter().map(|name| installed.wait_ready(name, READY))).await?;
-        Ok(Self { installed: installed.clone(), channel, tenants: tenants.to_vec() })
+        Ok(Self { installed: installed.clone(), channel, tenants })
+    }
+
+    fn deadline(&self) -> Duration {
+        let tenants = u32::try_from(self.tenants.len()).unwrap_or(u32::MAX);
+        ROLLED_OUT + FOR_EACH * tenants
     }
 
     /// The changed line.
@@ -77,10 +102,12 @@ impl Fleet {
     }
 
     /// Waits until the channel says that of its present spec.
-    async fn until(&self, type_: &str, status: &str) -> Result<Channel> {
+    pub(crate) async fn until(&self, type_: &str, status: &str) -> Result<Channel> {
         let channels: Api<Channel> = Api::all(self.installed.client().await?);
         let tenants: Api<Tenant> = Api::all(self.installed.client().await?);
-        Wait::new(format!("channel {} to be {type_}={status}", self.channel), ROLLED_OUT)
+        // Each look costs the API server something, and customers are at work on the same machine.
+        Wait::new(format!("channel {} to be {type_}={status}", self.channel), self.deadline())
+            .every(Duration::from_secs(1))
             .until(async || {
                 let channel = channels.get(self.channel).await?;
                 let all = channel.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
@@ -90,12 +117,14 @@ impl Fleet {
                 if found.is_some() {
                     return Ok(Look::Done(channel));
                 }
-                let mut seen = Vec::new();
-                for name in &self.tenants {
-                    let status = tenants.get(name).await?.status.unwrap_or_default();
-                    seen.push(format!("{name}: {:?} {:?}", status.release, status.upgrade));
-                }
-                Ok(Look::NotYet(format!("{all:?}, {seen:?}")))
+                let of_channel = |tenant: &Tenant| tenant.spec.channel.as_deref() == Some(self.channel);
+                let seen = tenants.list(&ListParams::default()).await?.items.into_iter();
+                let seen = seen.filter(of_channel).map(|tenant| {
+                    let name = tenant.name_any();
+                    let status = tenant.status.unwrap_or_default();
+                    format!("{name}: {:?} {:?}", status.release, status.upgrade)
+                });
+                Ok(Look::NotYet(format!("{all:?}, {:?}", seen.collect::<Vec<_>>())))
             })
             .await
     }
@@ -106,12 +135,12 @@ impl Fleet {
             let upgrade = tenant.status.as_ref().and_then(|status| status.upgrade.as_ref());
             upgrade.is_some_and(|upgrade| upgrade.step == UpgradeStep::Failed && upgrade.to == release)
         };
-        let waited = self.installed.wait(name, "to have gone back", ROLLED_OUT, is_failed).await?;
+        let waited = self.installed.wait(name, "to have gone back", self.deadline(), is_failed).await?;
         waited.tenant.status.and_then(|status| status.upgrade).context("it says what failed")
     }
 
     /// What each tenant runs.
-    async fn run(&self) -> Result<Vec<String>> {
+    pub(crate) async fn run(&self) -> Result<Vec<String>> {
         let tenants: Api<Tenant> = Api::all(self.installed.client().await?);
         let mut all = Vec::new();
         for name in &self.tenants {
@@ -121,15 +150,46 @@ impl Fleet {
         Ok(all)
     }
 
-    /// Twenty requests a second at each of these.
-    async fn visitors(&self, tenants: &[&str]) -> Result<Visitors> {
-        let mut customers = Vec::new();
-        for name in tenants {
-            let crm = owner(&self.installed, name).await?;
-            customers.extend([crm.clone(), crm]);
+    /// Those that have anything to do with a release.
+    async fn touched(&self, release: &str) -> Result<Vec<String>> {
+        let tenants: Api<Tenant> = Api::all(self.installed.client().await?);
+        let mut touched = self.tenants.clone();
+        for name in &self.tenants {
+            let status = tenants.get(name).await?.status.unwrap_or_default();
+            let is_told = status.target_release.as_deref() == Some(release);
+            if !is_told && status.upgrade.is_none_or(|upgrade| upgrade.to != release) {
+                touched.retain(|other| other != name);
+            }
         }
-        Ok(Visitors::start(customers))
+        Ok(touched)
     }
+
+    /// Twenty requests a second at each of these; fewer if there are many, so that the machine has something left for the rollout.
+    async fn visitors(&self, tenants: &[String]) -> Result<Visitors> {
+        let mut customers = Vec::new();
+        for some in tenants.chunks(MADE_AT_ONCE) {
+            for crm in try_join_all(some.iter().map(|name| owner(&self.installed, name))).await? {
+                customers.extend([crm.clone(), crm]);
+            }
+        }
+        let together = u32::try_from(self.tenants.len() * CUSTOMERS)?;
+        Ok(Visitors::start_every(PAUSE.max(Duration::from_secs(1) * together / AT_MOST), customers))
+    }
+}
+
+/// Names of that many tenants.
+pub(crate) fn names(prefix: &str, count: usize) -> Vec<String> {
+    (1..=count).map(|number| format!("{prefix}-{number}")).collect()
+}
+
+async fn make_plan(client: &Client) -> Result<()> {
+    let plans: Api<Plan> = Api::all(client.clone());
+    let mut spec = plans.get("small").await?.spec;
+    "2m".clone_into(&mut spec.app.cpu);
+    "5m".clone_into(&mut spec.database.cpu);
+    let params = PatchParams::apply("e2e").force();
+    plans.patch(PLAN, &params, &Patch::Apply(Plan::new(PLAN, spec))).await?;
+    Ok(())
 }
 
 fn reason(upgrade: &UpgradeStatus) -> &str {
@@ -168,17 +228,19 @@ async fn companies(crm: &Crm, name: &str) -> Result<usize> {
 async fn a_good_release_reaches_all_and_nobody_notices_and_bad_ones_harm_nobody_but_the_first() -> Result<()>
 {
     let (installed, _turn) = beside_others().await?;
-    let fleet = Fleet::start(&installed, "rolling", &["rolls-1", "rolls-2", "rolls-3"]).await?;
+    let fleet = Fleet::start(&installed, "rolling", names("rolls", fleet_size()?)).await?;
+    let count = fleet.tenants.len();
     let good = fleet.release(TestRelease::Expands, |_| ()).await?;
     let visitors = fleet.visitors(&fleet.tenants).await?;
     fleet.wants(&good).await?;
     fleet.until("UpToDate", "True").await?;
     println!("a good release: {}", visitors.end().await?);
-    assert_eq!(fleet.run().await?, [good.as_str(); 3]);
+    assert_eq!(fleet.run().await?, vec![good.as_str(); count]);
 
-    let first = owner(&installed, "rolls-1").await?;
+    let (of_first_wave, rest) = fleet.tenants.split_at(1);
+    let first = owner(&installed, &of_first_wave[0]).await?;
     company(&first, "unmigratable").await?;
-    let others = fleet.visitors(&["rolls-2", "rolls-3"]).await?;
+    let others = fleet.visitors(rest).await?;
     for (release, expected) in [
         (TestRelease::MigrationFails, "RehearsalFailed"),
         (TestRelease::Crashes, "CrashLooping"),
@@ -187,16 +249,17 @@ async fn a_good_release_reaches_all_and_nobody_notices_and_bad_ones_harm_nobody_
     ] {
         let bad = fleet.release(release, |_| ()).await?;
         // Somebody has to use it for it to be seen; that some of this fails is what it is about.
-        let at_work = fleet.visitors(&["rolls-1"]).await?;
+        let at_work = fleet.visitors(of_first_wave).await?;
         fleet.wants(&bad).await?;
-        let upgrade = fleet.undone("rolls-1", &bad).await?;
+        let upgrade = fleet.undone(&of_first_wave[0], &bad).await?;
         let (took, said) = (since(&upgrade), reason(&upgrade));
         ensure!(said == expected, "{release:?}: {upgrade:?}");
         ensure!(took <= UNDONE, "{release:?} was undone {took:#} after it was found out");
         let served = at_work.go_home().await?;
         println!("{release:?}: {said}, undone {took:#} after it was found out; of its customers, {served}");
         fleet.until("Halted", "True").await?;
-        assert_eq!(fleet.run().await?, [good.as_str(); 3], "{release:?} touched nobody else");
+        assert_eq!(fleet.run().await?, vec![good.as_str(); count], "{release:?} was undone");
+        assert_eq!(fleet.touched(&bad).await?, of_first_wave, "{release:?} touched nobody else");
         assert_eq!(companies(&first, "unmigratable").await?, 1, "nothing is lost");
         ensure!(upgrade.lost.is_none(), "{upgrade:?}");
     }
@@ -207,7 +270,7 @@ async fn a_good_release_reaches_all_and_nobody_notices_and_bad_ones_harm_nobody_
 #[tokio::test]
 async fn a_release_from_which_only_a_backup_leads_back_loses_what_it_says_and_nothing_else() -> Result<()> {
     let (installed, _turn) = beside_others().await?;
-    let fleet = Fleet::start(&installed, "one-way", &["one-way"]).await?;
+    let fleet = Fleet::start(&installed, "one-way", vec!["one-way".to_owned()]).await?;
     // Nobody writes from the backup until it serves, and it never does.
     let crashes = fleet.release(TestRelease::Crashes, one_way).await?;
     let (stop, writer) = write_on(owner(&installed, "one-way").await?);

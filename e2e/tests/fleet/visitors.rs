@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-/// Between two requests of one customer.
+/// Between two requests of one customer, unless somebody says otherwise.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Every so many requests one writes.
 const WRITES: u32 = 4;
@@ -37,10 +37,15 @@ pub(crate) struct Served {
 impl Visitors {
     /// Sends them to work.
     pub(crate) fn start(customers: Vec<Crm>) -> Self {
+        Self::start_every(PAUSE, customers)
+    }
+
+    /// The same with another pause between two requests of one customer.
+    pub(crate) fn start_every(pause: Duration, customers: Vec<Crm>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for crm in customers {
-            tasks.spawn(visit(crm, stopped.clone()));
+            tasks.spawn(visit(crm, pause, stopped.clone()));
         }
         Self { stop, tasks }
     }
@@ -68,9 +73,9 @@ impl Visitors {
 }
 
 /// Reads and now and then writes, until told to stop.
-async fn visit(crm: Crm, mut stop: watch::Receiver<bool>) -> Served {
+async fn visit(crm: Crm, pause: Duration, mut stop: watch::Receiver<bool>) -> Served {
     let mut served = Served::default();
-    let mut ticks = interval(PAUSE);
+    let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let begun = Instant::now();
     let mut last = u32::MAX;
