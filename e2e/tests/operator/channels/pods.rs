@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use e2e::host::wait::{Look, Wait};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -11,7 +12,7 @@ use operator::api::{Plan, Tenant};
 use serde_json::{Value, json};
 
 use super::{TENANTS, all_run, change, fleet, hold, let_go, rolls, says, so_far, until, without_waves};
-use crate::lab::Lab;
+use crate::lab::{DEADLINE, Lab};
 
 async fn change_plan(lab: &Lab, spec: Value) -> Result<()> {
     let plans: Api<Plan> = Api::all(lab.client.clone());
@@ -43,7 +44,11 @@ async fn a_changed_plan_replaces_so_many_pods_at_a_time_and_each_once() -> Resul
     // The others are looked at, and left as they are.
     change(&lab, json!({"paused": true})).await?;
     until(&lab, "the pause", |channel, _| says(channel, "Progressing").1 == "Paused").await?;
-    assert_eq!(rolls(&lab, before)?.len(), 2);
+    let two = async || {
+        let rolled = rolls(&lab, before)?;
+        Ok(if rolled.len() < 2 { Look::NotYet(format!("{rolled:?}")) } else { Look::Done(rolled) })
+    };
+    assert_eq!(Wait::new("the two to be rolled", DEADLINE).until(two).await?.len(), 2);
 
     change(&lab, json!({"paused": false})).await?;
     let_go(&lab, "r1").await?;

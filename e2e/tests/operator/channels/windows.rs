@@ -87,6 +87,7 @@ async fn tenants_go_when_their_window_opens_and_it_moves_with_summer_time() -> R
 
     // What has begun when it closes is brought to its end, and nothing else begins.
     lab.create::<Release>(release("r3", 1)).await?;
+    set_clock(&lab, "2027-03-28T03:27:00Z").await?;
     hold(&lab, "r3").await?;
     change(&lab, json!({"release": "r3"})).await?;
     until(&lab, "two to be on their way", |_, tenants| {

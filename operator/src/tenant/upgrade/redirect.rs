@@ -1,5 +1,7 @@
 //! How an upgrade begins, and what becomes of it when something else is wanted in the meantime, or the same once more. Pure.
 
+use jiff::SignedDuration;
+
 use crate::{
     api::conditions::whole_seconds,
     tenant::upgrade::{
@@ -43,7 +45,10 @@ fn same(record: Record, look: &Look<'_>) -> Record {
     let is_retried = look.retry.is_some() && look.retry != record.retry.as_deref();
     match &record.failure {
         Some(failure) if failure.is_undone && is_retried => {
-            Record { attempts: record.attempts + 1, ..from(look.running, look) }
+            let again = from(look.running, look);
+            // Jobs are named by it, and those of the try before may still be there.
+            let started_at = again.started_at.max(record.started_at + SignedDuration::from_secs(1));
+            Record { started_at, attempts: record.attempts + 1, ..again }
         }
         // The new release runs: it gets another chance to stay healthy.
         Some(failure) if failure.is_left && is_retried => Record {

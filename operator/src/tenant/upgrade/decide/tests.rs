@@ -395,6 +395,15 @@ fn a_word_lets_it_be_tried_again_once() {
 }
 
 #[test]
+fn another_try_has_jobs_of_its_own() {
+    let mut story = Story::new("r1", "r2").with(failed(record("r1", "r2"), true));
+    story.retry = Some("1");
+    // In the second in which the one before began.
+    story.look(0, &answers());
+    assert_eq!(story.record.map(|record| record.started_at), Some(at(1)));
+}
+
+#[test]
 fn while_it_bakes_it_is_asked_how_it_does() {
     let mut story = Story::new("r2", "r2").with(record("r1", "r2"));
     assert_eq!(story.upgrade(7, &answers()).next_look, Some(at(17)));
