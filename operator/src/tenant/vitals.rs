@@ -13,8 +13,9 @@ pub use ask::{Ask, Http, of_pods};
 
 /// Fewer requests than this say nothing of errors.
 const ENOUGH: u64 = 20;
-/// Fewer say nothing of times: of a hundred, five have to be slow, and of twenty it would be one, the first one for instance.
-const ENOUGH_FOR_TIMES: u64 = 100;
+/// Fewer say nothing of times: of fifty, three have to be slow, and of twenty it would be one, the first one for instance. Not many
+/// more, because people who wait for a slow release ask less of it.
+const ENOUGH_FOR_TIMES: u64 = 50;
 /// So much more of all requests may fail than before.
 const MORE_ERRORS: f64 = 0.05;
 /// Ninety-five of a hundred requests may take so many times as long as before.
