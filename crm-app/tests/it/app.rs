@@ -39,8 +39,11 @@ pub struct TestApp {
 impl TestApp {
     /// Migrated, with the first administrator's link not yet spent.
     pub async fn start() -> Self {
+        Self::start_at("2026-11-22T01:00:00Z".parse().unwrap()).await
+    }
+
+    pub async fn start_at(start: Timestamp) -> Self {
         let database = Database::create().await;
-        let start: Timestamp = "2026-11-22T01:00:00Z".parse().unwrap();
         let now = Arc::new(Mutex::new(start));
         let clock = {
             let now = Arc::clone(&now);

@@ -9,6 +9,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request};
 use crm_app::{
+    clock::Clock,
     db::schema,
     test_release::{GOOD_ANSWERS, SLOWEST},
 };
@@ -36,6 +37,11 @@ const EXPANDS: i64 = 1001;
 const CONTRACTS: i64 = 1002;
 const MIGRATION_FAILS: i64 = 1003;
 const UNMIGRATABLE: &str = "an unmigratable company";
+
+/// The application in this process. It has the machine's clock, as the releases beside it have: they are to honour its sessions.
+async fn product() -> TestApp {
+    TestApp::start_at(Clock::system().now()).await
+}
 
 /// `crm-app migrate` of a release, and what it reports.
 async fn migrate(release: &str, database: &Database) -> Value {
@@ -145,7 +151,7 @@ fn this_program_holds_what_no_product_does() {
 
 #[tokio::test]
 async fn expands_writes_its_column_and_the_product_works_on_beside_it() {
-    let product = TestApp::start().await;
+    let product = product().await;
     let admin = product.admin().await;
     let old = admin.company_named("before").await;
     assert_eq!(migrate("expands", &product.database).await, migrated(EXPANDS));
@@ -165,7 +171,7 @@ async fn expands_writes_its_column_and_the_product_works_on_beside_it() {
 
 #[tokio::test]
 async fn contracts_lets_nobody_from_before_write_companies() {
-    let product = TestApp::start().await;
+    let product = product().await;
     let admin = product.admin().await;
     let id = admin.company_named("before").await;
     assert_eq!(migrate("expands", &product.database).await, migrated(EXPANDS));
@@ -188,7 +194,7 @@ async fn contracts_lets_nobody_from_before_write_companies() {
 
 #[tokio::test]
 async fn crashes_ends_as_soon_as_it_is_to_serve() {
-    let product = TestApp::start().await;
+    let product = product().await;
     assert_eq!(migrate("crashes", &product.database).await, migrated(EXPANDS));
     let pod = Pod::new(&Keys::generate());
     let mut serving = serve("crashes", &product.database, &pod);
@@ -201,7 +207,7 @@ async fn crashes_ends_as_soon_as_it_is_to_serve() {
 
 #[tokio::test]
 async fn errors_answers_for_a_while_and_stays_ready() {
-    let product = TestApp::start().await;
+    let product = product().await;
     let admin = product.admin().await;
     assert_eq!(migrate("errors", &product.database).await, migrated(EXPANDS));
     let release = Served::start("errors", &product.database).await;
@@ -222,7 +228,7 @@ async fn errors_answers_for_a_while_and_stays_ready() {
 
 #[tokio::test]
 async fn migration_fails_on_some_data_and_leaves_a_database_on_which_the_product_works() {
-    let product = TestApp::start().await;
+    let product = product().await;
     let admin = product.admin().await;
     let id = admin.company_named(UNMIGRATABLE).await;
     let failed = json!({
@@ -241,7 +247,7 @@ async fn migration_fails_on_some_data_and_leaves_a_database_on_which_the_product
 
 #[tokio::test]
 async fn slow_takes_its_time_for_each_answer_and_none_for_probes() {
-    let product = TestApp::start().await;
+    let product = product().await;
     let admin = product.admin().await;
     assert_eq!(migrate("slow", &product.database).await, migrated(EXPANDS));
     let release = Served::start("slow", &product.database).await;
@@ -286,7 +292,7 @@ async fn a_rehearsal_on_the_products_backup_succeeds(
 
 #[tokio::test]
 async fn a_rehearsal_finds_the_data_that_cannot_be_migrated() {
-    let product = TestApp::start().await;
+    let product = product().await;
     product.admin().await.company_named(UNMIGRATABLE).await;
     let BackedUp { door, keys, .. } = BackedUp::of(product).await;
     let failed = json!({"code": "MigrationFailed", "sqlstate": "23514"});
