@@ -296,8 +296,9 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The web addresses that lead to this tenant, in lower-case ASCII form.
+    // It has one writer, and is replaced as a whole: what left it is gone with that write, whatever the API server knows of owners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub hosts: Vec<GrantedHost>,
     /// The namespace that holds everything of the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
