@@ -71,12 +71,13 @@ async fn roll_out(
     };
     let pods = Pods::wanted(ctx, members);
     let (turn, staged) = look(channel, &waves, members, &pods, (ctx.now)());
+    let rollout = Rollout { channel, waves, pods, turn };
     let mut done = Ok(());
     for (tenant, member) in members.iter().zip(&staged) {
-        done = done.and(tell(ctx, channel, &waves, &turn, tenant, member, &pods).await);
+        done = done.and(rollout.tell(ctx, tenant, member).await);
     }
-    let status = report::channel_status(channel, &waves, &turn, members, (ctx.now)());
-    done.and(say(ctx, channel, &status).await).map(|()| turn.next_opening)
+    let status = report::channel_status(channel, &rollout.waves, &rollout.turn, members, (ctx.now)());
+    done.and(say(ctx, channel, &status).await).map(|()| rollout.turn.next_opening)
 }
 
 /// What is to be in the pods of tenants besides the release, by the names of their plans.
@@ -146,35 +147,37 @@ fn look<'a>(
     (turn(waves, &staged, &limits), staged)
 }
 
-/// Tells a tenant what its channel wants of it, if that is news.
-async fn tell(
-    ctx: &Context,
-    channel: &Channel,
-    waves: &Waves,
-    turn: &Turn,
-    tenant: &Arc<Tenant>,
-    member: &Member<'_>,
-    pods: &Pods,
-) -> Result<(), Error> {
-    let release = channel.spec.release.as_str();
-    let settled = channel.status.as_ref().and_then(|status| status.settled_release.as_deref());
-    let goes = turn.go.iter().any(|name| name == member.name);
-    let now = (ctx.now)();
-    let told = told(tenant);
-    let target = member::target(tenant, release, settled.unwrap_or(release), goes, now).or(told.release);
-    let wave = waves.name(member.wave);
-    let pods = member::target_pods(tenant, pods.of(tenant), goes).or(told.pods);
-    let tells = Told { release: target, wave: Some(wave), pods };
-    // What it is told and what is said of it are one write, and each wakes the tenant.
-    let stage = if goes { Stage::Upgrading } else { member.stage };
-    let condition = report::tenant_condition(tenant, &channel.name_any(), release, wave, stage, now);
-    if told == tells && said(tenant) == condition.as_ref() {
-        return Ok(());
+/// What a channel wants now, and whose turn it is.
+struct Rollout<'a> {
+    channel: &'a Channel,
+    waves: Waves,
+    pods: Pods,
+    turn: Turn,
+}
+
+impl Rollout<'_> {
+    /// Tells a tenant what its channel wants of it, if that is news.
+    async fn tell(&self, ctx: &Context, tenant: &Tenant, member: &Member<'_>) -> Result<(), Error> {
+        let release = self.channel.spec.release.as_str();
+        let settled = self.channel.status.as_ref().and_then(|status| status.settled_release.as_deref());
+        let goes = self.turn.go.iter().any(|name| name == member.name);
+        let now = (ctx.now)();
+        let told = told(tenant);
+        let target = member::target(tenant, release, settled.unwrap_or(release), goes, now).or(told.release);
+        let wave = self.waves.name(member.wave);
+        let pods = member::target_pods(tenant, self.pods.of(tenant), goes).or(told.pods);
+        let tells = Told { release: target, wave: Some(wave), pods };
+        // What it is told and what is said of it are one write, and each wakes the tenant.
+        let stage = if goes { Stage::Upgrading } else { member.stage };
+        let condition = report::tenant_condition(tenant, &self.channel.name_any(), release, wave, stage, now);
+        if told == tells && said(tenant) == condition.as_ref() {
+            return Ok(());
+        }
+        if told.release != target || told.pods != pods {
+            tracing::info!(tenant = member.name, release = target, wave, pods, "the channel tells a release");
+        }
+        write(ctx, tenant, &tells, condition.as_ref()).await
     }
-    if told.release != target || told.pods != pods {
-        tracing::info!(tenant = member.name, release = target, wave, pods, "the channel tells a release");
-    }
-    write(ctx, tenant, &tells, condition.as_ref()).await
 }
 
 /// What its channel told it.
