@@ -16,6 +16,9 @@ const ENOUGH: u64 = 20;
 /// Fewer say nothing of times: of fifty, three have to be slow, and of twenty it would be one, the first one for instance. Not many
 /// more, because people who wait for a slow release ask less of it.
 const ENOUGH_FOR_TIMES: u64 = 50;
+/// With so many there is no doubt of times any more. A machine that was busy for the first seconds of a release made some of the first
+/// fifty wait, and then it has to make as many of the next fifty wait.
+const NO_DOUBT_OF_TIMES: u64 = 100;
 /// So much more of all requests may fail than before.
 const MORE_ERRORS: f64 = 0.05;
 /// Ninety-five of a hundred requests may take so many times as long as before.
@@ -38,6 +41,17 @@ pub struct Vitals {
     /// Nobody can change records any more, and nobody is changing one.
     #[serde(skip)]
     pub is_still: bool,
+}
+
+/// What speaks against a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// A word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+    /// More requests may yet show that it was nothing.
+    pub is_doubtful: bool,
 }
 
 impl Vitals {
@@ -63,9 +77,9 @@ impl Vitals {
         })
     }
 
-    /// What speaks against the release of these pods, beside those of the release before: a reason and a sentence. Nothing while there
-    /// are too few requests to tell.
-    pub fn complaint(&self, before: Option<&Self>) -> Option<(&'static str, String)> {
+    /// What speaks against the release of these pods, beside those of the release before. Nothing while there are too few requests to
+    /// tell.
+    pub fn complaint(&self, before: Option<&Self>) -> Option<Complaint> {
         if self.requests < ENOUGH {
             return None;
         }
@@ -77,7 +91,7 @@ impl Vitals {
                 "{errors} of {requests} requests to the new release failed; to the one before, {:.0} in a hundred",
                 usual * 100.0
             );
-            return Some(("TooManyErrors", message));
+            return Some(Complaint { reason: "TooManyErrors", message, is_doubtful: false });
         }
         let is_enough = |vitals: &&Self| ENOUGH_FOR_TIMES <= vitals.requests;
         let usual = before.filter(|before| is_enough(before) && is_enough(&self))?.p95?;
@@ -88,7 +102,8 @@ impl Vitals {
             let message = format!(
                 "95 of 100 requests to the new release take {now}; to the one before, up to {usual} s"
             );
-            ("TooSlow", message)
+            let is_doubtful = self.requests < NO_DOUBT_OF_TIMES;
+            Complaint { reason: "TooSlow", message, is_doubtful }
         })
     }
 

@@ -16,7 +16,7 @@ use crate::{
             redirect,
         },
         validate::ValidRelease,
-        vitals::Vitals,
+        vitals::{Complaint, Vitals},
     },
 };
 
@@ -26,6 +26,8 @@ pub const HOPELESS: [&str; 3] = ["CrashLooping", "OutOfMemory", "ContainerNotSta
 const NOBODYS_FAULT: &str = "Unschedulable";
 /// A release whose pods do not answer by then does not answer.
 const READY_WITHIN: SignedDuration = SignedDuration::from_mins(10);
+/// What speaks against a release, and might be nothing, counts when nothing has shown by then that it was nothing.
+const DOUBT: SignedDuration = SignedDuration::from_mins(2);
 /// What pods say of themselves is asked for this often.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
@@ -242,12 +244,16 @@ fn run(record: &mut Record, look: &Look<'_>) -> Option<Upgrade> {
     record.rolling_since = None;
     record.writable_since.get_or_insert(now);
     let until = *record.healthy_since.get_or_insert(now) + look.bake;
+    let soon = now + LOOK_EVERY;
     let complaint = look.vitals.as_ref().and_then(|vitals| vitals.complaint(record.before.as_ref()));
-    if let Some((reason, message)) = complaint {
+    if let Some(Complaint { reason, message, is_doubtful }) = complaint {
+        if is_doubtful && look.now < until + DOUBT {
+            let message = Some(format!("{message}; a few more requests will show whether it stays so"));
+            return Some(Upgrade { message, next_look: Some(soon), ..goes_on });
+        }
         fail(record, look, reason, message);
         return None;
     }
-    let soon = now + LOOK_EVERY;
     if look.now < until {
         return Some(Upgrade { next_look: Some(until.min(soon)), ..goes_on });
     }

@@ -79,7 +79,16 @@ fn what_speaks_against_a_release(
     #[case] before: Option<Vitals>,
     #[case] wanted: Option<&str>,
 ) {
-    assert_eq!(now.complaint(before.as_ref()).map(|(reason, _)| reason), wanted);
+    assert_eq!(now.complaint(before.as_ref()).map(|complaint| complaint.reason), wanted);
+}
+
+#[rstest]
+#[case::of_some_slow_ones(vitals(99, 0, 99), true)]
+#[case::not_of_many(vitals(100, 0, 100), false)]
+#[case::not_of_errors(vitals(18, 2, 0), false)]
+fn what_is_doubtful(#[case] now: Vitals, #[case] wanted: bool) {
+    let complaint = now.complaint(Some(&vitals(100, 0, 0))).unwrap();
+    assert_eq!(complaint.is_doubtful, wanted, "{complaint:?}");
 }
 
 #[test]

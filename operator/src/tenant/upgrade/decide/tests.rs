@@ -30,6 +30,18 @@ fn vitals(requests: u64, errors: u64, is_still: bool) -> Vitals {
     Vitals { requests, errors, p95: Some(0.005), is_still }
 }
 
+/// In seconds.
+const BAKE: i64 = 60;
+
+fn with_p95(requests: u64, p95: f64) -> Vitals {
+    Vitals { p95: Some(p95), ..vitals(requests, 0, false) }
+}
+
+/// On its way to r2, where the release before took so long.
+fn baking_beside(p95: f64) -> Record {
+    Record { before: Some(with_p95(1000, p95)), ..record("r1", "r2") }
+}
+
 fn record(from: &str, to: &str) -> Record {
     let text = format!(
         r#"{{"from":"{from}","to":"{to}","startedAt":"1970-01-01T00:00:00Z","generation":1,"safety":{{}},"hasMigrated":true}}"#
@@ -110,7 +122,7 @@ impl Story {
             app,
             database: &answers(),
             retry: self.retry,
-            bake: SignedDuration::from_secs(60),
+            bake: SignedDuration::from_secs(BAKE),
             is_manual: self.is_manual,
             now: at(second),
         });
@@ -239,6 +251,32 @@ fn a_release_that_answers_with_errors_is_taken_back() {
     story.vitals = Some(vitals(100, 50, false));
     assert_eq!(story.look(11, &answers()), (Some(UpgradeStep::GoingBack), "r1".into()));
     assert_eq!(story.reason(), "TooManyErrors");
+}
+
+/// Its first sixty requests were slow, three times as many were not.
+#[test]
+fn a_release_that_was_slow_on_a_busy_machine_stays() {
+    let mut story = Story::new("r2", "r2").with(baking_beside(0.005));
+    story.vitals = Some(with_p95(60, 0.5));
+    assert_eq!(story.look(10, &answers()).0, Some(UpgradeStep::Baking));
+    let upgrade = story.upgrade(100, &answers());
+    assert_eq!(upgrade.status("r2").unwrap().step, UpgradeStep::Baking, "also when it has baked");
+    assert!(upgrade.message.unwrap().contains("0.5 s"));
+    story.vitals = Some(with_p95(240, 0.005));
+    assert_eq!(story.look(101, &answers()).0, None);
+}
+
+#[rstest]
+#[case::with_more_requests(11, 100)]
+#[case::without_more_of_them_in_time(10 + BAKE + 120, 60)]
+fn a_release_that_stays_slow_is_taken_back(#[case] then: i64, #[case] requests: u64) {
+    let mut story = Story::new("r2", "r2").with(baking_beside(0.005));
+    story.vitals = Some(with_p95(60, 0.5));
+    assert_eq!(story.look(10, &answers()).0, Some(UpgradeStep::Baking));
+    assert_eq!(story.look(then - 1, &answers()).0, Some(UpgradeStep::Baking));
+    story.vitals = Some(with_p95(requests, 0.5));
+    assert_eq!(story.look(then, &answers()), (Some(UpgradeStep::GoingBack), "r1".into()));
+    assert_eq!(story.reason(), "TooSlow");
 }
 
 #[test]
