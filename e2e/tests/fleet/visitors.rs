@@ -9,11 +9,13 @@ use serde_json::json;
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 /// Between two requests of one customer, unless somebody says otherwise.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between the first requests of two customers: people do not all press a key in the same moment.
+const APART: Duration = Duration::from_millis(53);
 /// Every so many requests one writes.
 const WRITES: u32 = 4;
 /// After being told to stop they still write so often: what was done last must be noticed, too.
@@ -44,8 +46,10 @@ impl Visitors {
     pub(crate) fn start_every(pause: Duration, customers: Vec<Crm>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        let mut begins = Instant::now();
         for crm in customers {
-            tasks.spawn(visit(crm, pause, stopped.clone()));
+            tasks.spawn(visit(crm, interval_at(begins, pause), stopped.clone()));
+            begins += APART;
         }
         Self { stop, tasks }
     }
@@ -73,9 +77,8 @@ impl Visitors {
 }
 
 /// Reads and now and then writes, until told to stop.
-async fn visit(crm: Crm, pause: Duration, mut stop: watch::Receiver<bool>) -> Served {
+async fn visit(crm: Crm, mut ticks: Interval, mut stop: watch::Receiver<bool>) -> Served {
     let mut served = Served::default();
-    let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let begun = Instant::now();
     let mut last = u32::MAX;
